@@ -1,0 +1,198 @@
+/**
+ * The client: one server, at most one session, typed methods. The library surface (src/index.ts) and the shell both use
+ * this and nothing below it.
+ *
+ * A file is named by a string as in the shell, `notes.txt` or `~alice/notes.txt`, or by a `FileRef`.
+ */
+import { Context, type Effect, type Option, type Stream } from "effect"
+import type { Redacted } from "effect"
+import type { FileRef } from "../protocol/FileName.ts"
+import type { Fingerprint, SessionId, Username } from "../protocol/Identity.ts"
+import type { GrantRole } from "../protocol/Permission.ts"
+import type { FileInfo, ReadHead, ResultOf, UploadMode, Written } from "../protocol/Request.ts"
+import type { RequestError, TransferError } from "./ClientError.ts"
+
+export type FileInput = string | FileRef
+
+/** Content to send: bytes, text (as UTF-8), or a stream of any length. */
+export type ContentInput = Uint8Array | string | Stream.Stream<Uint8Array, TransferError>
+
+export interface WriteOptions {
+  /** Refused with `2:vcf` unless the file has this version. */
+  readonly expectedVersion?: number | undefined
+}
+
+/** Called as bytes move; cheap to ignore. `total` is `undefined` while it is not known. */
+export type OnProgress = (progress: { readonly bytes: number; readonly total: number | undefined }) => void
+
+export interface UploadOptions extends WriteOptions {
+  /** What becomes of the file; `write` (make or replace) unless given. */
+  readonly mode?: UploadMode | undefined
+  /** With `patch`: where the content goes. */
+  readonly position?: number | undefined
+  readonly onProgress?: OnProgress | undefined
+}
+
+export interface ReadOptions {
+  readonly position?: number | undefined
+  /** At most so many bytes; the whole rest unless given. */
+  readonly limit?: number | undefined
+  readonly version?: number | undefined
+}
+
+export interface DownloadOptions {
+  readonly version?: number | undefined
+  readonly onProgress?: OnProgress | undefined
+}
+
+export interface ListOptions {
+  readonly owner?: Username | undefined
+  /** Names under this folder (`docs/`). */
+  readonly prefix?: string | undefined
+  readonly recursive?: boolean | undefined
+  readonly scope?: "own" | "shared" | "public" | undefined
+}
+
+/** One line of a listing. */
+export type ListEntry =
+  | { readonly _tag: "Folder"; readonly name: string }
+  | { readonly _tag: "File"; readonly file: FileInfo }
+
+/** A file that was sent or fetched whole: its hash was computed on both ends and found equal. */
+export interface Transferred extends Written {
+  readonly sha256: Exclude<Written["sha256"], undefined>
+}
+
+export interface FipClientShape {
+  readonly host: string
+  readonly port: number
+  /** Of the key that the server proved to have. */
+  readonly fingerprint: Effect.Effect<Fingerprint, RequestError>
+
+  // --- session and account
+  /** Who is logged in. */
+  readonly session: Effect.Effect<Option.Option<{ readonly username: Username; readonly sessionId: SessionId }>>
+  readonly heartbeat: Effect.Effect<ResultOf<"Heartbeat">, RequestError>
+  readonly register: (
+    username: string,
+    password: Redacted.Redacted
+  ) => Effect.Effect<ResultOf<"Register">, RequestError>
+  /** Begins a session and keeps it; from here on tokens are refreshed by the client itself. */
+  readonly login: (
+    username: string,
+    password: Redacted.Redacted
+  ) => Effect.Effect<{ readonly username: Username; readonly sessionId: SessionId }, RequestError>
+  /** Rotates the refresh digest now. */
+  readonly refresh: Effect.Effect<{ readonly username: Username; readonly sessionId: SessionId }, RequestError>
+  /** Ends this session, or another one of the same user. */
+  readonly logout: (session?: SessionId) => Effect.Effect<ResultOf<"Logout">, RequestError>
+  readonly changePassword: (
+    current: Redacted.Redacted,
+    next: Redacted.Redacted
+  ) => Effect.Effect<ResultOf<"ChangePassword">, RequestError>
+  readonly deleteUser: (
+    username: string,
+    password: Redacted.Redacted
+  ) => Effect.Effect<ResultOf<"DeleteUser">, RequestError>
+
+  // --- files
+  readonly create: (file: FileInput, content?: ContentInput) => Effect.Effect<Written, TransferError>
+  /** Makes the file or replaces its content. */
+  readonly write: (
+    file: FileInput,
+    content: ContentInput,
+    options?: WriteOptions
+  ) => Effect.Effect<Written, TransferError>
+  /** Replaces the content of a file that exists. */
+  readonly replace: (
+    file: FileInput,
+    content: ContentInput,
+    options?: WriteOptions
+  ) => Effect.Effect<Written, TransferError>
+  readonly append: (
+    file: FileInput,
+    content: ContentInput,
+    options?: WriteOptions
+  ) => Effect.Effect<Written, TransferError>
+  /** Overwrites bytes from `position` (at most the file's size), and makes the file longer where they reach past its end. */
+  readonly patch: (
+    file: FileInput,
+    position: number,
+    content: ContentInput,
+    options?: WriteOptions
+  ) => Effect.Effect<Written, TransferError>
+  /** What is read, and the bytes. Nothing is requested before the effect runs; the stream can be run once. */
+  readonly open: (
+    file: FileInput,
+    options?: ReadOptions
+  ) => Effect.Effect<
+    { readonly head: ReadHead; readonly content: Stream.Stream<Uint8Array, TransferError> },
+    TransferError
+  >
+  /** The bytes of a file, or of a part of it. A whole file is checked against its hash. */
+  readonly read: (file: FileInput, options?: ReadOptions) => Stream.Stream<Uint8Array, TransferError>
+  readonly delete: (file: FileInput, options?: WriteOptions) => Effect.Effect<ResultOf<"Delete">, RequestError>
+  readonly rename: (file: FileInput, newName: string) => Effect.Effect<Written, RequestError>
+  /** The copy is the caller's own. */
+  readonly copy: (file: FileInput, newName: string) => Effect.Effect<Written, RequestError>
+  readonly restore: (file: FileInput, version: number) => Effect.Effect<Written, RequestError>
+
+  // --- transfers between this machine's disk and the server
+  /** Sends a local file. Constant memory, any size; both ends hash it. */
+  readonly upload: (
+    localPath: string,
+    file: FileInput,
+    options?: UploadOptions
+  ) => Effect.Effect<Transferred, TransferError>
+  /** Fetches a file beside `localPath`, checks its hash, and renames it into place. */
+  readonly download: (
+    file: FileInput,
+    localPath: string,
+    options?: DownloadOptions
+  ) => Effect.Effect<Transferred, TransferError>
+
+  // --- queries
+  /** Folders and files, page by page. */
+  readonly list: (options?: ListOptions) => Stream.Stream<ListEntry, RequestError>
+  readonly queryStorage: Effect.Effect<ResultOf<"QueryStorage">, RequestError>
+  readonly queryUser: Effect.Effect<ResultOf<"QueryUser">, RequestError>
+  readonly querySessions: Effect.Effect<ResultOf<"QuerySessions">, RequestError>
+  readonly queryFile: (file: FileInput) => Effect.Effect<FileInfo, RequestError>
+  readonly queryVersions: (file: FileInput) => Effect.Effect<ResultOf<"QueryVersions">, RequestError>
+  readonly queryPermission: (file: FileInput) => Effect.Effect<ResultOf<"QueryPermission">, RequestError>
+
+  // --- sharing
+  readonly grant: (
+    username: string,
+    file: FileInput,
+    role: GrantRole,
+    options?: { readonly durationMs?: number | undefined }
+  ) => Effect.Effect<ResultOf<"Grant">, RequestError>
+  readonly revoke: (username: string, file: FileInput) => Effect.Effect<ResultOf<"Revoke">, RequestError>
+  readonly publicise: (file: FileInput) => Effect.Effect<ResultOf<"Publicise">, RequestError>
+  readonly hide: (file: FileInput) => Effect.Effect<ResultOf<"Hide">, RequestError>
+  readonly transfer: (
+    username: string,
+    file: FileInput,
+    options?: { readonly newName?: string | undefined }
+  ) => Effect.Effect<Written, RequestError>
+}
+
+export interface ClientOptions {
+  readonly host: string
+  readonly port?: number | undefined
+  /** Default: `$XDG_CONFIG_HOME/fip/known_hosts`. */
+  readonly knownHosts?: string | undefined
+  /** Accept whatever key the server has, for this connection. An existing pin stays. */
+  readonly blindTrust?: boolean | undefined
+  /** Asked on first use, before the key is pinned. Without it the key is pinned and `onNotice` told. */
+  readonly confirmTrust?:
+    | ((server: { readonly host: string; readonly port: number; readonly fingerprint: Fingerprint }) => Effect.Effect<
+      boolean
+    >)
+    | undefined
+  /** Things that a person should know and that are no failures (a key pinned, blind trust used, reconnected). */
+  readonly onNotice?: ((message: string) => void) | undefined
+}
+
+export class FipClient extends Context.Service<FipClient, FipClientShape>()("fip/client/FipClient") {}

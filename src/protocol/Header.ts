@@ -1,0 +1,90 @@
+/**
+ * Headers: exactly 256 bytes, one JSON object in UTF-8, padded right with spaces (docs/protocol.md, section 2).
+ *
+ * Unknown fields are ignored. A header that cannot be parsed is a fault of the connection, not of a request: what
+ * follows it cannot be found.
+ */
+import { Effect, Option, Schema } from "effect"
+import { Code } from "./Code.ts"
+import { HEADER_BYTES, PROTOCOL_VERSION } from "./Limits.ts"
+
+const Size = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
+const Flag = Schema.Boolean.pipe(Schema.withDecodingDefaultKey(Effect.succeed(false)))
+const ZeroSize = Size.pipe(Schema.withDecodingDefaultKey(Effect.succeed(0)))
+const SemVer = Schema.String.check(Schema.isPattern(/^\d{1,5}\.\d{1,5}\.\d{1,5}$/))
+
+export const RequestHeader = Schema.Struct({
+  version: SemVer,
+  /** Chosen by the client; unique among this connection's requests in flight. */
+  id: Size,
+  category: Size,
+  subcategory: Size,
+  auth_size: ZeroSize,
+  body_size: ZeroSize,
+  data_size: ZeroSize,
+  /** Another message of this request follows. */
+  more: Flag,
+  /** Close the connection after the reply. */
+  finish: Flag
+})
+export type RequestHeader = typeof RequestHeader.Type
+
+export const ReplyHeader = Schema.Struct({
+  version: SemVer,
+  /** Of the request; 0 when the server speaks unasked (refusing a header, shutting down). */
+  id: Size,
+  code: Code,
+  body_size: ZeroSize,
+  data_size: ZeroSize,
+  /** Another message of this reply follows. */
+  more: Flag,
+  /** The server closes the connection after this message. */
+  ended_connection: Flag,
+  /** The server's clock, in milliseconds since 1970. */
+  timestamp: Size
+})
+export type ReplyHeader = typeof ReplyHeader.Type
+
+const utf8 = new TextDecoder("utf-8", { fatal: true })
+const encoder = new TextEncoder()
+const decodeRequest = Schema.decodeUnknownOption(RequestHeader)
+const decodeReply = Schema.decodeUnknownOption(ReplyHeader)
+
+const json = (bytes: Uint8Array): unknown => {
+  try {
+    return JSON.parse(utf8.decode(bytes))
+  } catch {
+    return undefined
+  }
+}
+
+/** Decodes a request header from 256 bytes; `undefined` when they are none. */
+export const parseRequestHeader = (bytes: Uint8Array): RequestHeader | undefined =>
+  Option.getOrUndefined(decodeRequest(json(bytes)))
+
+/** Decodes a reply header from 256 bytes; `undefined` when they are none. */
+export const parseReplyHeader = (bytes: Uint8Array): ReplyHeader | undefined =>
+  Option.getOrUndefined(decodeReply(json(bytes)))
+
+const pad = (text: string): Uint8Array => {
+  const bytes = new Uint8Array(HEADER_BYTES).fill(0x20)
+  encoder.encodeInto(text, bytes)
+  return bytes
+}
+
+// The fields are all numbers, booleans and codes of our own, so the text is written, not stringified: it is the only
+// encoding on the path of every message.
+
+export const encodeRequestHeader = (header: Omit<RequestHeader, "version">): Uint8Array =>
+  pad(
+    `{"version":"${PROTOCOL_VERSION}","id":${header.id},"category":${header.category},"subcategory":${header.subcategory},"auth_size":${header.auth_size},"body_size":${header.body_size},"data_size":${header.data_size},"more":${header.more},"finish":${header.finish}}`
+  )
+
+export const encodeReplyHeader = (header: Omit<ReplyHeader, "version">): Uint8Array =>
+  pad(
+    `{"version":"${PROTOCOL_VERSION}","id":${header.id},"code":"${header.code}","body_size":${header.body_size},"data_size":${header.data_size},"more":${header.more},"ended_connection":${header.ended_connection},"timestamp":${header.timestamp}}`
+  )
+
+/** True when a peer that speaks `version` can be understood: the major numbers are equal. */
+export const isCompatible = (version: string): boolean =>
+  version.slice(0, version.indexOf(".")) === PROTOCOL_VERSION.slice(0, PROTOCOL_VERSION.indexOf("."))

@@ -1,0 +1,30 @@
+/** What a handler takes and gives, for each request of the table. */
+import type { Effect } from "effect"
+import type { SuccessCode } from "../protocol/Code.ts"
+import type { Refusal } from "../protocol/Refusal.ts"
+import type { AuthKindOf, AuthOf, BodyOf, RequestName, ResultOf } from "../protocol/Request.ts"
+import type { Caller, Peer } from "./Caller.ts"
+import type { ContentSource } from "./ContentSource.ts"
+
+export interface Incoming<K extends RequestName> {
+  /** For requests with token auth: the connection has verified it. */
+  readonly caller: AuthKindOf<K> extends "token" ? Caller : undefined
+  /** The auth component, for the other kinds. */
+  readonly auth: AuthOf<AuthKindOf<K>>
+  readonly body: BodyOf<K>
+  /** The data in order, as views. */
+  readonly data: ReadonlyArray<Uint8Array>
+  readonly peer: Peer
+}
+
+export interface Outgoing<K extends RequestName> {
+  readonly code: SuccessCode
+  readonly result: ResultOf<K>
+  /** Content to stream after the result; the connection closes it, whatever happens. */
+  readonly content?: ContentSource
+}
+
+export type Handler<K extends RequestName> = (request: Incoming<K>) => Effect.Effect<Outgoing<K>, Refusal>
+
+/** A handler for every request: what is missing does not compile. */
+export type Handlers<K extends RequestName = RequestName> = { readonly [Name in K]: Handler<Name> }

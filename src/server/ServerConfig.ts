@@ -1,0 +1,66 @@
+/** What a server is started with. Defaults are those of design section 10; `cli/serve.ts` fills it from flags and environment. */
+import { Context, Duration } from "effect"
+
+export interface ServerSettings {
+  readonly host: string
+  readonly port: number
+  readonly dataDir: string
+  /** A PostgreSQL URL; `undefined` embeds PGlite in `dataDir`. */
+  readonly databaseUrl: string | undefined
+  readonly registration: "open" | "closed"
+
+  readonly bytesPerUser: number
+  readonly filesPerUser: number
+
+  readonly accessTokenLifetime: Duration.Duration
+  readonly refreshLifetime: Duration.Duration
+  /** How long a refresh digest that was just used still gets its successor again (a lost reply). */
+  readonly refreshGrace: Duration.Duration
+  /** Password hashes computed at the same time, and callers that may wait for one. */
+  readonly passwordConcurrency: number
+  readonly passwordQueue: number
+
+  readonly maxConnections: number
+  readonly handshakeTimeout: Duration.Duration
+  /** Between two requests. */
+  readonly idleTimeout: Duration.Duration
+  /** From the first byte of a message to its last, for each MiB of it. */
+  readonly messageTimeout: Duration.Duration
+  /** From the signal to the end, requests in flight included. */
+  readonly shutdownDeadline: Duration.Duration
+
+  /** FileBufferCache: for all users, for one user, open segments, and how long an unused one stays open. */
+  readonly cacheBytes: number
+  readonly cacheBytesPerUser: number
+  readonly openSegments: number
+  readonly cacheIdle: Duration.Duration
+
+  /** An upload that nothing was added to for so long is dropped. */
+  readonly uploadLifetime: Duration.Duration
+}
+
+export const defaults: Omit<ServerSettings, "dataDir"> = {
+  host: "127.0.0.1",
+  port: 6090,
+  databaseUrl: undefined,
+  registration: "open",
+  bytesPerUser: 10 * 1024 ** 3,
+  filesPerUser: 100_000,
+  accessTokenLifetime: Duration.minutes(15),
+  refreshLifetime: Duration.days(30),
+  refreshGrace: Duration.seconds(60),
+  passwordConcurrency: 2,
+  passwordQueue: 64,
+  maxConnections: 10_000,
+  handshakeTimeout: Duration.seconds(5),
+  idleTimeout: Duration.minutes(10),
+  messageTimeout: Duration.seconds(30),
+  shutdownDeadline: Duration.seconds(10),
+  cacheBytes: 256 * 1024 ** 2,
+  cacheBytesPerUser: 32 * 1024 ** 2,
+  openSegments: 256,
+  cacheIdle: Duration.seconds(60),
+  uploadLifetime: Duration.days(7)
+}
+
+export class ServerConfig extends Context.Service<ServerConfig, ServerSettings>()("fip/server/ServerConfig") {}
