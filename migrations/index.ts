@@ -1,0 +1,12 @@
+/**
+ * Every migration, under the name of its file. Ids only grow, and a migration that has landed is never edited: the
+ * migrator runs those above the highest id a database has seen, all in one transaction.
+ *
+ * Imports are static, so that the record is the same from sources, from a build, and inside a bundle. One statement per
+ * query: PostgreSQL's extended protocol takes no more.
+ */
+import type { Effect } from "effect"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+
+export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {}
