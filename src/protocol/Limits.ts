@@ -7,6 +7,9 @@
 /** Protocol version spoken by this build (semver; the major number must match the peer's). */
 export const PROTOCOL_VERSION = "1.0.0"
 
+/** Version of this package, as in package.json (a test compares the two). */
+export const VERSION = "0.1.0"
+
 /** ALPN name, offered by the client and required by the server. */
 export const ALPN = "fip/1"
 

@@ -2,15 +2,25 @@
 import type { Effect } from "effect"
 import type { SuccessCode } from "../protocol/Code.ts"
 import type { Refusal } from "../protocol/Refusal.ts"
-import type { AuthKindOf, AuthOf, BodyOf, RequestName, ResultOf } from "../protocol/Request.ts"
+import type { AuthKind, AuthKindOf, AuthOf, BodyOf, RequestName, ResultOf } from "../protocol/Request.ts"
 import type { Caller, Peer } from "./Caller.ts"
 import type { ContentSource } from "./ContentSource.ts"
 
-export interface Incoming<K extends RequestName> {
-  /** For requests with token auth: the connection has verified it. */
-  readonly caller: AuthKindOf<K> extends "token" ? Caller : undefined
-  /** The auth component, for the other kinds. */
-  readonly auth: AuthOf<AuthKindOf<K>>
+/** Who asks, by the kind of proof that the request brings. */
+interface CallerBy {
+  readonly none: undefined
+  readonly token: Caller
+  readonly password: undefined
+  readonly digest: undefined
+}
+
+/** An auth component that was decoded, and for tokens verified, before anything else of the request was read. */
+export interface Proof<A extends AuthKind> {
+  readonly caller: CallerBy[A]
+  readonly auth: AuthOf<A>
+}
+
+export interface Incoming<K extends RequestName> extends Proof<AuthKindOf<K>> {
   readonly body: BodyOf<K>
   /** The data in order, as views. */
   readonly data: ReadonlyArray<Uint8Array>

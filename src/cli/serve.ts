@@ -1,0 +1,96 @@
+/** `fip serve`: the server until a signal ends it. */
+import { Console, Data, Duration, Effect, Layer, Logger, Option, References, Runtime } from "effect"
+import { Argument, CliError, Command, Flag } from "effect/cli"
+import { DEFAULT_PORT } from "../protocol/Limits.ts"
+import { resolveSettings, settingsLayer } from "./serverSettings.ts"
+
+/** The server could not start; the sentence is all that a person needs. */
+class ServeError extends Data.TaggedError("ServeError")<{ readonly message: string }> {
+  override readonly [CliError.userMessage] = this.message
+}
+
+/** The command line, the environment or the config file ask for something that cannot be. */
+class UsageError extends Data.TaggedError("UsageError")<{ readonly message: string }> {
+  override readonly [CliError.userMessage] = this.message
+  override readonly [Runtime.errorExitCode] = 2
+}
+
+const flags = {
+  port: Argument.Int("port").pipe(
+    Argument.withDescription(`port to listen on (default ${DEFAULT_PORT}; 0 picks a free one)`),
+    Argument.optional
+  ),
+  host: Flag.String("host").pipe(
+    Flag.withDescription("address to listen on (default 127.0.0.1; 0.0.0.0 or :: to be reached from elsewhere)"),
+    Flag.optional
+  ),
+  dataDir: Flag.String("data-dir").pipe(
+    Flag.withDescription("folder for everything the server keeps (default $XDG_DATA_HOME/fip)"),
+    Flag.optional
+  ),
+  databaseUrl: Flag.String("database-url").pipe(
+    Flag.withDescription("PostgreSQL URL; without it the database is embedded in the data folder"),
+    Flag.optional
+  ),
+  registration: Flag.String("registration").pipe(
+    Flag.withDescription("who may register: open or closed (default open)"),
+    Flag.optional
+  ),
+  config: Flag.String("config").pipe(Flag.withDescription("settings file (TOML)"), Flag.optional),
+  logLevel: Flag.String("log-level").pipe(
+    Flag.withDescription("all, trace, debug, info, warn, error, fatal or none (default info)"),
+    Flag.optional
+  ),
+  logFormat: Flag.String("log-format").pipe(Flag.withDescription("pretty or json (default pretty)"), Flag.optional)
+}
+
+export const serveCommand = Command.make(
+  "serve",
+  flags,
+  Effect.fnUntraced(function*(given) {
+    const resolved = yield* resolveSettings({
+      port: Option.getOrUndefined(given.port),
+      host: Option.getOrUndefined(given.host),
+      data_dir: Option.getOrUndefined(given.dataDir),
+      database_url: Option.getOrUndefined(given.databaseUrl),
+      registration: Option.getOrUndefined(given.registration),
+      log_level: Option.getOrUndefined(given.logLevel),
+      log_format: Option.getOrUndefined(given.logFormat)
+    }, given.config).pipe(Effect.mapError((error) => new UsageError({ message: error.message })))
+
+    // The server's modules load here, so that the shell does not pay for them.
+    const { Server } = yield* Effect.promise(() => import("../server/Server.ts"))
+    const logging = Layer.mergeAll(
+      Logger.layer([
+        resolved.logFormat === "json" ? Logger.withConsoleError(Logger.formatJson) : Logger.consolePretty()
+      ]),
+      Layer.succeed(Logger.LogToStderr, true),
+      Layer.succeed(References.MinimumLogLevel, resolved.logLevel)
+    )
+
+    return yield* Effect.gen(function*() {
+      const server = yield* Server
+      yield* Console.log(`listening on ${server.address} ${server.fingerprint}`)
+      yield* Console.error(`connect with: fip connect ${server.host} ${server.port}`)
+      return yield* Effect.onInterrupt(Effect.never, () => {
+        // Past the deadline the listener cuts its clients off; should something hang even so, the process ends.
+        const patience = Duration.toMillis(resolved.server.shutdownDeadline) + 5000
+        setTimeout(() => process.exit(1), patience).unref()
+        return server.beginShutdown
+      })
+    }).pipe(
+      Effect.provide(Server.layer.pipe(Layer.provide(settingsLayer(resolved)), Layer.provideMerge(logging))),
+      Effect.mapError((error) => new ServeError({ message: error.message }))
+    )
+  })
+).pipe(
+  Command.withDescription("Hold files and serve them"),
+  Command.withExamples([
+    { command: "fip serve", description: `Serve on 127.0.0.1:${DEFAULT_PORT} with an embedded database` },
+    { command: "fip serve 7000 --host 0.0.0.0 --data-dir /srv/fip", description: "Serve the network" },
+    {
+      command: "fip serve --database-url postgres://fip@db.example/fip",
+      description: "Keep names, versions and accounts in PostgreSQL"
+    }
+  ])
+)

@@ -1,0 +1,137 @@
+/**
+ * The settings of `fip serve`: flags before environment (`FIP_…`) before config file (TOML) before defaults, all decoded
+ * by one `Config`.
+ */
+import { Config, ConfigProvider, Data, Duration, Effect, Layer, type LogLevel, Option, SchemaIssue } from "effect"
+import { readFile } from "node:fs/promises"
+import { homedir } from "node:os"
+import { join, resolve } from "node:path"
+import { parse as parseToml, TomlError } from "smol-toml"
+import { defaults, ServerConfig, type ServerSettings } from "../server/ServerConfig.ts"
+
+/** A setting that cannot be used; `message` names it and says what is wrong. */
+export class SettingsError extends Data.TaggedError("SettingsError")<{ readonly message: string }> {}
+
+const count = (key: keyof typeof defaults & string, fallback: number) =>
+  Config.Int(snake(key)).pipe(Config.withDefault(fallback))
+const size = (key: string, fallback: number) =>
+  Config.ByteSize(snake(key)).pipe(Config.map(Number), Config.withDefault(fallback))
+const duration = (key: string, fallback: Duration.Duration) =>
+  Config.Duration(snake(key)).pipe(Config.withDefault(fallback))
+
+/** `cacheBytes` in code is `cache_bytes` in a file and `FIP_CACHE_BYTES` in the environment. */
+const snake = (key: string): string => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+
+const port = Config.Int("port").pipe(Config.withDefault(defaults.port))
+
+const dataDir = Config.NonEmptyString("data_dir").pipe(
+  Config.withDefault(undefined),
+  Config.map((dir) => resolve(dir ?? join(process.env["XDG_DATA_HOME"] ?? join(homedir(), ".local", "share"), "fip")))
+)
+
+const settings = Config.all({
+  host: Config.NonEmptyString("host").pipe(Config.withDefault(defaults.host)),
+  port,
+  dataDir,
+  databaseUrl: Config.NonEmptyString("database_url").pipe(Config.withDefault(undefined)),
+  registration: Config.Literals(["open", "closed"], "registration").pipe(Config.withDefault(defaults.registration)),
+  bytesPerUser: size("bytesPerUser", defaults.bytesPerUser),
+  filesPerUser: count("filesPerUser", defaults.filesPerUser),
+  accessTokenLifetime: duration("accessTokenLifetime", defaults.accessTokenLifetime),
+  refreshLifetime: duration("refreshLifetime", defaults.refreshLifetime),
+  refreshGrace: duration("refreshGrace", defaults.refreshGrace),
+  passwordConcurrency: count("passwordConcurrency", defaults.passwordConcurrency),
+  passwordQueue: count("passwordQueue", defaults.passwordQueue),
+  maxConnections: count("maxConnections", defaults.maxConnections),
+  handshakeTimeout: duration("handshakeTimeout", defaults.handshakeTimeout),
+  idleTimeout: duration("idleTimeout", defaults.idleTimeout),
+  messageTimeout: duration("messageTimeout", defaults.messageTimeout),
+  shutdownDeadline: duration("shutdownDeadline", defaults.shutdownDeadline),
+  cacheBytes: size("cacheBytes", defaults.cacheBytes),
+  cacheBytesPerUser: size("cacheBytesPerUser", defaults.cacheBytesPerUser),
+  openSegments: count("openSegments", defaults.openSegments),
+  cacheIdle: duration("cacheIdle", defaults.cacheIdle),
+  uploadLifetime: duration("uploadLifetime", defaults.uploadLifetime)
+})
+
+const logging = Config.all({
+  logLevel: Config.LogLevel("log_level").pipe(Config.withDefault("Info" as LogLevel.LogLevel)),
+  logFormat: Config.Literals(["pretty", "json"], "log_format").pipe(Config.withDefault("pretty" as const))
+})
+
+/** Every key a config file may have. */
+const KEYS: ReadonlySet<string> = new Set([
+  ...["host", "port", "data_dir", "database_url", "registration", "log_level", "log_format"],
+  ...Object.keys(defaults).map(snake)
+])
+
+const readConfigFile = Effect.fnUntraced(function*(path: string) {
+  const text = yield* Effect.tryPromise({
+    try: () => readFile(path, "utf8"),
+    catch: (error) =>
+      new SettingsError({
+        message: `cannot read the config file ${path}: ${error instanceof Error ? error.message : ""}`
+      })
+  })
+  const table = yield* Effect.try({
+    try: () => parseToml(text),
+    catch: (error) =>
+      new SettingsError({
+        message: error instanceof TomlError
+          ? `${path}, line ${error.line}, column ${error.column}: ${error.message.split("\n")[0]}`
+          : `${path} is not TOML`
+      })
+  })
+  for (const key of Object.keys(table)) {
+    if (!KEYS.has(key)) {
+      return yield* new SettingsError({ message: `${path}: there is no setting "${key}"` })
+    }
+  }
+  return ConfigProvider.fromUnknown(table)
+})
+
+const describe = SchemaIssue.makeFormatterStandardSchemaV1()
+
+const settingsError = (error: Config.ConfigError): SettingsError => {
+  const { cause } = error
+  if (cause._tag !== "SchemaError") return new SettingsError({ message: cause.message })
+  const first = describe(cause.issue).issues[0]
+  const key = first?.path?.map(String).join(".") ?? ""
+  return new SettingsError({
+    message: `the setting ${key} (--${key.replaceAll("_", "-")}, FIP_${key.toUpperCase()}): ${first?.message ?? ""}`
+  })
+}
+
+/** What `fip serve` was given on its command line; `undefined` where a flag is absent. */
+export type ServeFlags = { readonly [key: string]: string | number | undefined }
+
+export interface Resolved {
+  readonly server: ServerSettings
+  readonly logLevel: LogLevel.LogLevel
+  readonly logFormat: "pretty" | "json"
+}
+
+/** Resolves all settings of the server. */
+export const resolveSettings = Effect.fnUntraced(
+  function*(flags: ServeFlags, configFile: Option.Option<string>): Effect.fn.Return<Resolved, SettingsError> {
+    const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
+    const file = Option.isSome(configFile) ? yield* readConfigFile(configFile.value) : ConfigProvider.fromUnknown({})
+    const environment = ConfigProvider.fromEnv().pipe(
+      ConfigProvider.mapInput((path) => [`FIP_${path.join("_").toUpperCase()}`])
+    )
+    const provider = ConfigProvider.fromUnknown(given).pipe(
+      ConfigProvider.orElse(environment),
+      ConfigProvider.orElse(file)
+    )
+    const server = yield* settings.parse(provider).pipe(Effect.mapError(settingsError))
+    if (server.port < 0 || server.port > 65535) {
+      return yield* new SettingsError({ message: `port ${server.port} is out of range: 0 (any free one) to 65535` })
+    }
+    const { logFormat, logLevel } = yield* logging.parse(provider).pipe(Effect.mapError(settingsError))
+    return { server, logLevel, logFormat }
+  }
+)
+
+/** The settings as a layer. */
+export const settingsLayer = (resolved: Resolved): Layer.Layer<ServerConfig> =>
+  Layer.succeed(ServerConfig, resolved.server)

@@ -1,0 +1,36 @@
+/** The program: the one place that runs an Effect and ends the process. */
+import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import { Effect, Runtime } from "effect"
+import { CliConfig, Command, GlobalFlag } from "effect/cli"
+import { connectCommand } from "./cli/connect.ts"
+import { serveCommand } from "./cli/serve.ts"
+import { VERSION } from "./protocol/Limits.ts"
+
+const fip = Command.make("fip").pipe(
+  Command.withDescription("File Interaction Protocol: a place for a group's files"),
+  Command.withSubcommands([serveCommand, connectCommand])
+)
+
+// A second signal does not wait for anything.
+let signals = 0
+const onSignal = () => {
+  signals += 1
+  if (signals > 1) process.exit(130)
+}
+process.on("SIGINT", onSignal)
+process.on("SIGTERM", onSignal)
+
+NodeRuntime.runMain(
+  Command.run(fip, { version: VERSION }).pipe(
+    Effect.provide(NodeServices.layer),
+    Effect.provideService(CliConfig.CliConfig, CliConfig.make({ builtIns: [GlobalFlag.Help, GlobalFlag.Version] }))
+  ),
+  {
+    disableErrorReporting: true,
+    teardown: (exit, onExit) =>
+      Runtime.defaultTeardown(exit, (code) => {
+        // A server that was told to stop and has stopped did what it should.
+        onExit(code === 130 && process.argv[2] === "serve" ? 0 : code)
+      })
+  }
+)

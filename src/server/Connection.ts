@@ -1,0 +1,282 @@
+/**
+ * One peer: bytes to requests, requests to handlers, results to replies (docs/protocol.md, section 3).
+ *
+ * Imperative core; a request becomes an Effect when it is whole. Invariants: what was refused is skipped to its end and
+ * never shifts what follows; a request that was received whole runs to its end even when its peer is gone; the bytes
+ * and the number of requests held for one peer are bounded, beyond that its socket is not read.
+ */
+import { Cause, type Effect, Exit, type Fiber, Result } from "effect"
+import type { TLSSocket } from "node:tls"
+import { Parser } from "../protocol/Frame.ts"
+import { parseRequestHeader, type RequestHeader } from "../protocol/Header.ts"
+import { MAX_IN_FLIGHT, MAX_INLINE_BYTES, MAX_SKIP_BYTES } from "../protocol/Limits.ts"
+import { Refusal, refuse } from "../protocol/Refusal.ts"
+import type { ReadHead, RequestName, ResultOf } from "../protocol/Request.ts"
+import type { Peer } from "./Caller.ts"
+import type { ContentSource } from "./ContentSource.ts"
+import type { Outgoing } from "./Dispatch.ts"
+import { admit, type Exchange } from "./Exchange.ts"
+import { ReplyWriter } from "./ReplyWriter.ts"
+
+/** Request data held for one peer before its socket is no longer read. */
+const HELD_BYTES = 8 * 1024 * 1024
+
+/** How long a peer may take to close its side after the server closed its own. */
+const LINGER_MILLIS = 5000
+
+export interface ConnectionOptions {
+  readonly peer: Peer
+  readonly open: (name: RequestName) => Exchange
+  readonly run: <A>(effect: Effect.Effect<A, Refusal>) => Fiber.Fiber<A, Refusal>
+  readonly now: () => number
+  /** A request died of a bug: `cause` is for the log, never for the peer. */
+  readonly onDefect: (name: RequestName, cause: Cause.Cause<unknown>) => void
+  readonly idleMillis: number
+  readonly messageMillis: number
+}
+
+/** A request of which not all messages have arrived. */
+interface Gathering {
+  readonly header: RequestHeader
+  readonly exchange: Exchange
+  body: Uint8Array
+  data: Array<Uint8Array>
+  bytes: number
+}
+
+const SHUTTING_DOWN = refuse("3:s", "the server is shutting down: connect again in a moment")
+const TOO_SLOW = refuse("2:unsp", "the message did not arrive in time")
+/** Skips a message whose request has been refused already. */
+const REFUSED_BEFORE = refuse("2:opcf", "the request was refused")
+
+const isReadHead = (result: ResultOf<RequestName>): result is ReadHead => "position" in result && "length" in result
+
+export class Connection {
+  readonly peer: Peer
+  private readonly socket: TLSSocket
+  private readonly options: ConnectionOptions
+  private readonly writer: ReplyWriter
+  private readonly parser: Parser<RequestHeader>
+  private current: Gathering | undefined
+  private readonly gathering = new Map<number, Gathering>()
+  private readonly refused = new Set<number>()
+  private readonly running = new Set<number>()
+  private readonly fibers = new Set<Fiber.Fiber<unknown, Refusal>>()
+  private held = 0
+  private activeAt: number
+  private messageAt = 0
+  private draining = false
+  private endedAt: number | undefined
+
+  constructor(socket: TLSSocket, options: ConnectionOptions) {
+    this.socket = socket
+    this.options = options
+    this.peer = options.peer
+    this.activeAt = options.now()
+    this.writer = new ReplyWriter(socket, options.now)
+    this.parser = new Parser<RequestHeader>({
+      parseHeader: parseRequestHeader,
+      onHeader: (header) => this.onHeader(header),
+      onAuth: (header, auth) => this.gathering.has(header.id) ? undefined : this.current?.exchange.prove(auth),
+      onMessage: (message) => this.onMessage(message.header, message.body, message.data),
+      onSkipped: (header, refusal) => this.onSkipped(header, refusal),
+      onFault: () => this.fail(0, refuse("2:ihs", "this is not a header: 256 bytes of JSON padded with spaces"))
+    })
+    socket.setNoDelay(true)
+    socket.on("data", (chunk: Uint8Array) => this.onData(chunk))
+    socket.on("end", () => this.finishWhenIdle())
+    // The peer is gone; "close" follows and cleans up.
+    socket.on("error", () => {})
+  }
+
+  /** Tells the peer that the server is leaving, refuses what is new, and ends when what runs has been answered. */
+  drain(): void {
+    if (this.draining) return
+    this.draining = true
+    this.writer.refuse(0, SHUTTING_DOWN, this.isIdle)
+    this.finishWhenIdle()
+  }
+
+  /** Ends now. What still runs is interrupted. */
+  destroy(): void {
+    for (const fiber of this.fibers) fiber.interruptUnsafe()
+    this.socket.destroy()
+  }
+
+  /** Enforces the time limits; called about once a second. */
+  sweep(now: number): void {
+    const { idleMillis, messageMillis } = this.options
+    if (this.writer.stalledFor(now) > messageMillis) return this.destroy()
+    if (this.endedAt !== undefined) {
+      if (now - this.endedAt > LINGER_MILLIS) this.socket.destroy()
+      return
+    }
+    if (this.socket.isPaused()) {
+      // Held back by us, not slow: the clocks start again when it is read again.
+      this.activeAt = this.messageAt = now
+    } else if (!this.parser.idle) {
+      if (now - this.messageAt > messageMillis) this.fail(this.current?.header.id ?? 0, TOO_SLOW)
+    } else if (this.running.size === 0 && now - this.activeAt > idleMillis) {
+      this.fail(0, refuse("2:unsp", "the connection was idle for too long"))
+    }
+  }
+
+  private get isIdle(): boolean {
+    return this.running.size === 0
+  }
+
+  private onData(chunk: Uint8Array): void {
+    const now = this.options.now()
+    if (this.parser.idle) this.messageAt = now
+    this.activeAt = now
+    this.parser.push(chunk)
+    if (this.running.size >= MAX_IN_FLIGHT || this.held >= HELD_BYTES) this.socket.pause()
+  }
+
+  private onHeader(header: RequestHeader): Refusal | undefined {
+    this.messageAt = this.activeAt
+    this.current = undefined
+    const refusal = this.check(header)
+    const bytes = header.auth_size + header.body_size + header.data_size
+    if (refusal !== undefined && bytes > MAX_SKIP_BYTES) this.fail(header.id, refusal)
+    return refusal
+  }
+
+  private check(header: RequestHeader): Refusal | undefined {
+    const { id } = header
+    if (this.refused.has(id)) return REFUSED_BEFORE
+    const admitted = admit(header)
+    const known = this.gathering.get(id)
+    if (known !== undefined) {
+      this.current = known
+      if (Result.isFailure(admitted)) return admitted.failure
+      if (admitted.success !== known.exchange.name || header.auth_size > 0 || header.body_size > 0) {
+        return refuse("2:ihv", `message ${id} does not continue the request that has this id`, "id")
+      }
+      return known.bytes + header.data_size > MAX_INLINE_BYTES
+        ? refuse("2:big", `one request carries at most ${MAX_INLINE_BYTES} bytes: upload in parts`, "data_size")
+        : undefined
+    }
+    if (Result.isFailure(admitted)) return admitted.failure
+    if (this.running.has(id)) return refuse("2:ihv", `a request with the id ${id} is in flight`, "id")
+    if (this.draining) return SHUTTING_DOWN
+    if (header.more && this.gathering.size >= MAX_IN_FLIGHT) {
+      return refuse("2:rlex", `at most ${MAX_IN_FLIGHT} requests may be unfinished at the same time`)
+    }
+    this.current = {
+      header,
+      exchange: this.options.open(admitted.success),
+      body: new Uint8Array(0),
+      data: [],
+      bytes: 0
+    }
+    return undefined
+  }
+
+  private onMessage(header: RequestHeader, body: Uint8Array, data: ReadonlyArray<Uint8Array>): void {
+    const request = this.current
+    if (request === undefined) return
+    if (request.header === header) request.body = body
+    for (const chunk of data) request.data.push(chunk)
+    request.bytes += header.data_size
+    this.held += header.data_size
+    if (header.more) {
+      this.gathering.set(header.id, request)
+    } else {
+      this.gathering.delete(header.id)
+      this.dispatch(request, header.finish)
+    }
+  }
+
+  private onSkipped(header: RequestHeader, refusal: Refusal): void {
+    const { id } = header
+    const known = this.gathering.get(id)
+    if (known !== undefined) {
+      this.gathering.delete(id)
+      this.held -= known.bytes
+    }
+    if (refusal !== REFUSED_BEFORE) this.writer.refuse(id, refusal, header.finish)
+    if (header.more) this.refused.add(id)
+    else this.refused.delete(id)
+    if (this.refused.size > MAX_IN_FLIGHT) {
+      this.fail(id, refuse("2:rlex", "too many requests go on after they were refused"))
+    }
+    if (header.finish && !header.more) this.end()
+  }
+
+  private dispatch(request: Gathering, finish: boolean): void {
+    const { id } = request.header
+    this.running.add(id)
+    const fiber = this.options.run(request.exchange.run(request.body, request.data))
+    this.fibers.add(fiber)
+    fiber.addObserver((exit) => {
+      this.fibers.delete(fiber)
+      void this.answer(request, exit, finish).then(() => {
+        this.running.delete(id)
+        this.held -= request.bytes
+        this.activeAt = this.options.now()
+        if (finish) this.end()
+        else if (this.socket.isPaused() && this.held < HELD_BYTES && this.running.size < MAX_IN_FLIGHT) {
+          this.socket.resume()
+        }
+        if (this.draining || this.socket.readableEnded) this.finishWhenIdle()
+      })
+    })
+  }
+
+  private async answer(
+    request: Gathering,
+    exit: Exit.Exit<Outgoing<RequestName>, Refusal>,
+    finish: boolean
+  ): Promise<void> {
+    const { exchange, header: { id } } = request
+    if (Exit.isFailure(exit)) {
+      this.writer.refuse(id, this.refusalOf(exchange.name, exit.cause), finish)
+      return
+    }
+    const { code, content, result } = exit.value
+    if (content === undefined || !isReadHead(result)) {
+      this.writer.reply(id, code, result, finish)
+      return
+    }
+    await this.stream(id, exchange.name, result, content)
+  }
+
+  private async stream(id: number, name: RequestName, head: ReadHead, content: ContentSource): Promise<void> {
+    try {
+      await this.writer.stream(id, head, content)
+    } catch (error) {
+      this.writer.refuse(id, error instanceof Refusal ? error : this.refusalOf(name, Cause.die(error)))
+    } finally {
+      content.close()
+    }
+  }
+
+  private refusalOf(name: RequestName, cause: Cause.Cause<unknown>): Refusal {
+    if (Cause.hasInterruptsOnly(cause)) return SHUTTING_DOWN
+    const failure = cause.reasons.find(Cause.isFailReason)
+    if (failure !== undefined && failure.error instanceof Refusal) return failure.error
+    this.options.onDefect(name, cause)
+    return refuse("3:?", "the server failed at this request; its log says why")
+  }
+
+  /** Refuses and closes: the stream of messages can or may not go on. */
+  private fail(id: number, refusal: Refusal): void {
+    this.parser.stop()
+    this.writer.refuse(id, refusal, true)
+    this.end()
+  }
+
+  private finishWhenIdle(): void {
+    if (this.isIdle) this.end()
+  }
+
+  private end(): void {
+    if (this.endedAt !== undefined) return
+    this.endedAt = this.options.now()
+    this.parser.stop()
+    // What was written is sent first. `sweep` cuts off a peer that does not read it, or does not close in turn.
+    this.socket.end()
+    this.socket.resume()
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The writing half of a connection: replies and content streams onto one TLS socket.
+ *
+ * Imperative, because every byte of every download passes here. Small replies of one turn of the event loop leave in
+ * one write; content goes out as it is, never copied. A peer that stops reading stalls its own streams: at most
+ * `BUFFERED_BYTES` and one chunk for each of its streams wait for it.
+ */
+import type { TLSSocket } from "node:tls"
+import type { Code } from "../protocol/Code.ts"
+import { encodeReplyHeader } from "../protocol/Header.ts"
+import { encodeJson } from "../protocol/Json.ts"
+import { HEADER_BYTES } from "../protocol/Limits.ts"
+import type { Refusal } from "../protocol/Refusal.ts"
+import type { ReadHead } from "../protocol/Request.ts"
+import type { ContentSource } from "./ContentSource.ts"
+
+/** Content waits while this much is on its way to the kernel. */
+const BUFFERED_BYTES = 1024 * 1024
+
+export class ReplyWriter {
+  private readonly socket: TLSSocket
+  private readonly now: () => number
+  private waiting: Array<() => void> = []
+  private corked = false
+  /** When the peer last took something, or when there was last nothing to take. */
+  private progressAt: number
+  private unsent = 0
+
+  constructor(socket: TLSSocket, now: () => number) {
+    this.socket = socket
+    this.now = now
+    this.progressAt = now()
+    const wake = () => {
+      const waiting = this.waiting
+      this.waiting = []
+      for (const resume of waiting) resume()
+    }
+    socket.on("drain", wake)
+    socket.on("close", wake)
+  }
+
+  get closed(): boolean {
+    return this.socket.destroyed || this.socket.writableEnded
+  }
+
+  /** For how long the peer has taken nothing although there was something, in milliseconds. */
+  stalledFor(now: number): number {
+    return this.unsent === 0 ? 0 : now - this.progressAt
+  }
+
+  reply(id: number, code: Code, body: unknown, ended = false): void {
+    if (this.closed) return
+    if (!this.corked) {
+      this.corked = true
+      this.socket.cork()
+      process.nextTick(() => this.uncork())
+    }
+    this.write(this.message(id, code, body, 0, false, ended))
+  }
+
+  refuse(id: number, refusal: Refusal, ended = false): void {
+    this.reply(id, refusal.code, refusal.body, ended)
+  }
+
+  /**
+   * Streams `content` as a run of messages whose first carries `head`. Resolves when the last was handed to the socket,
+   * or the peer is gone; rejects with what `content.next` rejects with. Does not close the source.
+   */
+  async stream(id: number, head: ReadHead, content: ContentSource): Promise<void> {
+    let remaining = content.length
+    let body: object | undefined = head
+    while (!this.closed) {
+      let chunk = content.next()
+      if (chunk instanceof Promise) chunk = await chunk
+      if (this.closed) return
+      remaining = chunk === undefined ? 0 : remaining - chunk.length
+      const last = remaining === 0
+      if (last) {
+        const sha256 = content.sha256()
+        if (sha256 !== undefined) body = { ...body, sha256 }
+      }
+      this.uncork()
+      this.write(this.message(id, last ? "1:read" : "0:read", body, chunk?.length ?? 0, !last, false))
+      if (chunk !== undefined) this.write(chunk)
+      if (last) return
+      body = undefined
+      while (this.socket.writableLength > BUFFERED_BYTES && !this.closed) await this.drained()
+    }
+  }
+
+  private drained(): Promise<void> {
+    return new Promise((resume) => this.waiting.push(resume))
+  }
+
+  private uncork(): void {
+    if (!this.corked) return
+    this.corked = false
+    this.socket.uncork()
+  }
+
+  private write(bytes: Uint8Array): void {
+    if (this.unsent === 0) this.progressAt = this.now()
+    this.unsent += 1
+    this.socket.write(bytes, () => {
+      this.unsent -= 1
+      this.progressAt = this.now()
+    })
+  }
+
+  /** A header and its body in one piece. */
+  private message(
+    id: number,
+    code: Code,
+    body: unknown,
+    dataBytes: number,
+    more: boolean,
+    ended: boolean
+  ): Uint8Array {
+    const json = encodeJson(body)
+    const header = encodeReplyHeader({
+      id,
+      code,
+      body_size: json.length,
+      data_size: dataBytes,
+      more,
+      ended_connection: ended,
+      timestamp: this.now()
+    })
+    if (json.length === 0) return header
+    const message = new Uint8Array(HEADER_BYTES + json.length)
+    message.set(header)
+    message.set(json, HEADER_BYTES)
+    return message
+  }
+}

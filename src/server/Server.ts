@@ -1,0 +1,65 @@
+/**
+ * The server's layers, wired. Nothing else happens here.
+ *
+ * Finalizers run from the listener down: it drains first, while everything that its requests need is open, then the
+ * services that queue work finish theirs, then files and database close.
+ */
+import { Context, Effect, Layer } from "effect"
+import type { Fingerprint } from "../protocol/Identity.ts"
+import { Database } from "./Database.ts"
+import { FileBufferCache } from "./FileBufferCache.ts"
+import { SegmentStore } from "./files/SegmentStore.ts"
+import { FileStore } from "./FileStore.ts"
+import { authHandlers } from "./handlers/auth.ts"
+import { fileHandlers } from "./handlers/file.ts"
+import { infoHandlers } from "./handlers/info.ts"
+import { permissionHandlers } from "./handlers/permission.ts"
+import { ServerIdentity } from "./Identity.ts"
+import { Listener } from "./Listener.ts"
+import { Permissions } from "./Permissions.ts"
+import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
+import { UserManager } from "./UserManager.ts"
+
+/** A running server. */
+export class Server extends Context.Service<Server, {
+  readonly host: string
+  readonly port: number
+  /** As it is written in an address bar: `127.0.0.1:6090`, `[::1]:6090`. */
+  readonly address: string
+  readonly fingerprint: Fingerprint
+  /** To be run before the layer is closed. */
+  readonly beginShutdown: Effect.Effect<void>
+}>()("fip/server/Server") {
+  static readonly layer = Layer.effect(
+    Server,
+    Effect.gen(function*() {
+      const { host, port } = yield* Listener
+      const { fingerprint } = yield* ServerIdentity
+      const coordinator = yield* ShutdownCoordinator
+      return Server.of({
+        host,
+        port,
+        address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
+        fingerprint,
+        beginShutdown: coordinator.begin
+      })
+    })
+  ).pipe(
+    Layer.provide(Layer.unwrap(Effect.gen(function*() {
+      const users = yield* UserManager
+      const handlers = {
+        ...infoHandlers,
+        ...yield* authHandlers,
+        ...yield* fileHandlers,
+        ...yield* permissionHandlers
+      }
+      return Listener.layer(handlers, users.authenticate)
+    }))),
+    Layer.provide(Layer.mergeAll(UserManager.layer, Permissions.layer, FileStore.layer)),
+    Layer.provide(FileBufferCache.layer),
+    Layer.provide(SegmentStore.layer),
+    Layer.provide(Database.layer),
+    Layer.provide(ServerIdentity.layer),
+    Layer.provide(ShutdownCoordinator.layer)
+  )
+}
