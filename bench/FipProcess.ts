@@ -1,0 +1,48 @@
+/** A `fip serve` of its own in a temporary folder, and `fip connect` against it: real processes, as a user runs them. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { command } from "./Timing.ts"
+
+const program = fileURLToPath(new URL("../bin/fip.js", import.meta.url))
+const USER = "bench"
+const PASSWORD = "bench-password"
+
+export interface FipProcess {
+  readonly pid: number
+  /** Runs shell commands as the one user, through one `fip connect`. */
+  readonly shell: (lines: ReadonlyArray<string>) => Promise<string>
+  readonly stop: () => Promise<void>
+}
+
+const ready = (child: ChildProcess): Promise<number> =>
+  new Promise((resolve, reject) => {
+    let text = ""
+    child.stdout?.on("data", (chunk) => {
+      text += chunk
+      const found = /^listening on \S+:(\d+) /m.exec(text)
+      if (found !== null) resolve(Number(found[1]))
+    })
+    child.on("close", (code) => reject(new Error(`fip serve ended with ${code}`)))
+  })
+
+export const startFip = async (folder: string, flags: ReadonlyArray<string> = []): Promise<FipProcess> => {
+  const child = spawn(
+    process.execPath,
+    [program, "serve", "0", "--data-dir", join(folder, "data"), "--log-level", "warn", ...flags],
+    { stdio: ["ignore", "pipe", "inherit"] }
+  )
+  const port = await ready(child)
+  const env = { FIP_USERNAME: USER, FIP_PASSWORD: PASSWORD }
+  const connect = [program, "connect", "127.0.0.1", String(port), "--known-hosts", join(folder, "known_hosts")]
+  await command(process.execPath, [...connect, "--", "UNEW", USER, PASSWORD])
+  return {
+    pid: child.pid ?? 0,
+    shell: (lines) => command(process.execPath, connect, { env, input: `${lines.join("\n")}\n` }),
+    stop: () =>
+      new Promise((resolve) => {
+        child.on("close", () => resolve())
+        child.kill("SIGTERM")
+      })
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * `npm run bench [-- part …] [--rounds n] [--write]`: measures FIP next to its peers on this machine.
+ *
+ * Prints Markdown; `--write` puts it into docs/benchmarks.md. Loopback only; everything started here ends here.
+ */
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os"
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import { small } from "./small.ts"
+import { command } from "./Timing.ts"
+import { transfer } from "./transfer.ts"
+
+const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise<string>>> = { transfer, small }
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: "string", default: "5" }, write: { type: "boolean", default: false } }
+})
+const names = positionals.length === 0 ? Object.keys(parts) : positionals
+const unknown = names.filter((name) => !Object.hasOwn(parts, name))
+if (unknown.length > 0) {
+  process.stderr.write(`no such part: ${unknown.join(", ")}; there are ${Object.keys(parts).join(", ")}\n`)
+  process.exit(2)
+}
+
+const version = async (file: string, ...args: ReadonlyArray<string>): Promise<string> =>
+  (await command(file, args).catch(() => "not installed")).split("\n")[0] ?? ""
+
+const sections: Array<string> = []
+for (const name of names) {
+  const folder = await mkdtemp(join(tmpdir(), "fip-bench-"))
+  try {
+    sections.push(await parts[name]?.(folder, Number(values.rounds)) ?? "")
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+const report = [
+  "# Benchmarks",
+  `Made by \`npm run bench -- ${
+    names.join(" ")
+  } --rounds ${values.rounds} --write\`: whole processes on loopback, taken in turns after one warm-up each; the median counts, and the ratios, not the single figures. FIP syncs every write and proves a SHA-256 on both ends; its peers do neither.`,
+  `${new Date().toISOString().slice(0, 10)}, ${platform()} ${release()} ${arch()}, ${cpus().length} × ${
+    cpus()[0]?.model ?? "?"
+  }, ${(totalmem() / 1024 ** 3).toFixed(0)} GiB; Node ${process.version}; ${await version(
+    "ssh",
+    "-V"
+  )}, cipher aes128-gcm@openssh.com.`,
+  ...sections,
+  ""
+].join("\n\n")
+process.stdout.write(report)
+if (values.write) await writeFile(new URL("../docs/benchmarks.md", import.meta.url), report)
