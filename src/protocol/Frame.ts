@@ -1,7 +1,8 @@
 /**
  * The push parser: bytes in, whole messages out (docs/protocol.md, section 2).
  *
- * Pure and synchronous. It never copies data: `Message.data` is a list of views into the chunks that were pushed.
+ * Pure and synchronous. Data is not copied: `Message.data` is a list of views into the chunks that were pushed. Only
+ * what comes in crumbs is gathered in blocks, so a message never holds more pieces than its size justifies.
  * It never buffers what was not admitted: `onHeader` sees the sizes before a byte of a component is kept, and `onAuth`
  * sees the auth component before a byte of body or data is kept. What either refuses is read to its end and dropped, so
  * one refused message never shifts the next.
@@ -27,7 +28,10 @@ export interface Message<H> {
 export interface Handlers<H extends Sizes> {
   /** Decodes 256 bytes; `undefined` ends the connection through `onFault`. */
   readonly parseHeader: (bytes: Uint8Array) => H | undefined
-  /** Before anything of the message is kept. A refusal skips the whole message. */
+  /**
+   * Before anything of the message is kept. A refusal skips the whole message. Auth and body components are allocated
+   * as announced, so a side that reads from a peer bounds them here.
+   */
   readonly onHeader?: (header: H) => Refusal | undefined
   /** After the auth component, before body and data are kept. A refusal skips the rest. */
   readonly onAuth?: (header: H, auth: Uint8Array) => Refusal | undefined
@@ -42,6 +46,13 @@ type Stage = "header" | "auth" | "body" | "data" | "skip" | "dead"
 
 const NOTHING = new Uint8Array(0)
 
+/**
+ * A piece of data shorter than this is copied into a block. A view costs some hundred bytes whatever its length: a peer
+ * that sends one byte at a time would otherwise make its data cost more than a hundred times its size.
+ */
+const CRUMB_BYTES = 1024
+const BLOCK_BYTES = 16 * 1024
+
 export class Parser<H extends Sizes> {
   private readonly handlers: Handlers<H>
   private stage: Stage = "header"
@@ -50,6 +61,9 @@ export class Parser<H extends Sizes> {
   private auth: Uint8Array = NOTHING
   private body: Uint8Array = NOTHING
   private data: Array<Uint8Array> = []
+  /** The last of `data` while it has room: it is filled before another view is taken. */
+  private block: Uint8Array | undefined
+  private blockFilled = 0
   private refusal: Refusal | undefined
   /** Bytes of the current stage that are here / still missing. */
   private filled = 0
@@ -73,6 +87,7 @@ export class Parser<H extends Sizes> {
   stop(): void {
     this.stage = "dead"
     this.data = []
+    this.block = undefined
     this.auth = this.body = NOTHING
   }
 
@@ -80,7 +95,7 @@ export class Parser<H extends Sizes> {
   push(chunk: Uint8Array): void {
     let at = 0
     while (at < chunk.length && this.stage !== "dead") {
-      const take = Math.min(this.missing, chunk.length - at)
+      let take = Math.min(this.missing, chunk.length - at)
       switch (this.stage) {
         case "header":
           this.head.set(chunk.subarray(at, at + take), this.filled)
@@ -92,7 +107,7 @@ export class Parser<H extends Sizes> {
           this.body.set(chunk.subarray(at, at + take), this.filled)
           break
         case "data":
-          this.data.push(chunk.subarray(at, at + take))
+          take = this.collect(chunk.subarray(at, at + take))
           break
         case "skip":
           break
@@ -103,6 +118,24 @@ export class Parser<H extends Sizes> {
       // Stages of no bytes are passed at once, so a message ends with its last byte and not with the next one's first.
       while (this.missing === 0 && !this.dead) this.advance()
     }
+  }
+
+  /** Keeps data, as a view or in a block; gives how much of `piece` that was. */
+  private collect(piece: Uint8Array): number {
+    if (this.block === undefined) {
+      if (piece.length >= CRUMB_BYTES) {
+        this.data.push(piece)
+        return piece.length
+      }
+      this.block = new Uint8Array(Math.min(this.missing, BLOCK_BYTES))
+      this.blockFilled = 0
+      this.data.push(this.block)
+    }
+    const taken = Math.min(piece.length, this.block.length - this.blockFilled)
+    this.block.set(taken === piece.length ? piece : piece.subarray(0, taken), this.blockFilled)
+    this.blockFilled += taken
+    if (this.blockFilled === this.block.length) this.block = undefined
+    return taken
   }
 
   private enter(stage: Stage, bytes: number): void {
