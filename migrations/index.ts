@@ -8,5 +8,8 @@
 import type { Effect } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import users from "./0001_users.ts"
 
-export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {}
+export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
+  "0001_users": users
+}
