@@ -45,14 +45,46 @@ export const ReplyHeader = Schema.Struct({
 })
 export type ReplyHeader = typeof ReplyHeader.Type
 
-const utf8 = new TextDecoder("utf-8", { fatal: true })
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const encoder = new TextEncoder()
 const decodeRequest = Schema.decodeUnknownOption(RequestHeader)
 const decodeReply = Schema.decodeUnknownOption(ReplyHeader)
 
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const COLON = 0x3a
+const OPENING: ReadonlySet<number> = new Set([0x5b, 0x7b])
+const CLOSING: ReadonlySet<number> = new Set([0x5d, 0x7d])
+
+/** How many fields the object in `text` names, counting repeated ones. `text` is valid JSON. */
+const countFields = (text: string): number => {
+  let fields = 0
+  let depth = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (quoted) {
+      if (char === BACKSLASH) at++
+      else quoted = char !== QUOTE
+    } else if (char === QUOTE) quoted = true
+    else if (char === COLON && depth === 1) fields++
+    else if (OPENING.has(char)) depth++
+    else if (CLOSING.has(char) && --depth === 0) break
+  }
+  return fields
+}
+
+/**
+ * The JSON object in `bytes`. One that names a field twice is refused: `JSON.parse` takes the last, another reader the
+ * first, and with two sizes they would no longer agree on where the next message begins.
+ */
 const json = (bytes: Uint8Array): unknown => {
   try {
-    return JSON.parse(utf8.decode(bytes))
+    const text = utf8.decode(bytes)
+    const value: unknown = JSON.parse(text)
+    return typeof value === "object" && value !== null && Object.keys(value).length === countFields(text)
+      ? value
+      : undefined
   } catch {
     return undefined
   }
