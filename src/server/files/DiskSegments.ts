@@ -1,0 +1,177 @@
+/**
+ * Segments as files under random names, `<root>/ab/abcdef01-….`, owned by one process each for writing.
+ *
+ * A process never writes to a segment that small writes of an earlier one shared: it begins a new one, so nothing that
+ * was there can be overwritten. Rejects with `Refusal`s.
+ */
+import { randomUUID } from "node:crypto"
+import { dirname, join } from "node:path"
+import { type Refusal, refuse } from "../../protocol/Refusal.ts"
+import { type Disk, readAll } from "./Disk.ts"
+import { SegmentId } from "./Extent.ts"
+import { diskRefusal, SegmentFile } from "./SegmentFile.ts"
+
+/** A shared segment that has reached this length is followed by a new one. */
+export const SHARED_SEGMENT_BYTES = 64 * 1024 * 1024
+
+const SEGMENT_NAME = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const FOLDER_NAME = /^[0-9a-f]{2}$/
+
+const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT"
+
+interface Shared {
+  readonly segment: SegmentId
+  readonly file: SegmentFile
+  tail: number
+}
+
+export class DiskSegments {
+  private readonly disk: Disk
+  private readonly root: string
+  /** Segments open for writing. */
+  private readonly files = new Map<SegmentId, SegmentFile>()
+  /** Closed segments whose last sync failed. */
+  private readonly failed = new Map<SegmentId, Refusal>()
+  private readonly folders = new Map<string, Promise<void>>()
+  private shared: Shared | undefined
+  private opening: Promise<Shared> | undefined
+
+  constructor(disk: Disk, root: string) {
+    this.disk = disk
+    this.root = root
+  }
+
+  private folderOf(segment: SegmentId): string {
+    return join(this.root, segment.slice(0, 2))
+  }
+
+  private pathOf(segment: SegmentId): string {
+    return join(this.folderOf(segment), segment)
+  }
+
+  /** The folder exists and is durable. Asked of the disk once per folder and process. */
+  private prepareFolder(folder: string): Promise<void> {
+    let ready = this.folders.get(folder)
+    if (ready === undefined) {
+      ready = this.disk.makeFolder(folder).then(() => this.disk.syncFolder(this.root))
+      ready.catch(() => this.folders.delete(folder))
+      this.folders.set(folder, ready)
+    }
+    return ready
+  }
+
+  private async openForWriting(segment: SegmentId, mode: "create" | "update"): Promise<SegmentFile> {
+    const folder = this.folderOf(segment)
+    try {
+      await this.prepareFolder(folder)
+      const descriptor = await this.disk.open(this.pathOf(segment), mode)
+      const file = new SegmentFile(this.disk, descriptor, () => this.disk.syncFolder(folder), (failure) => {
+        this.files.delete(segment)
+        if (failure !== undefined) this.failed.set(segment, failure)
+      })
+      this.files.set(segment, file)
+      return file
+    } catch (error) {
+      throw diskRefusal(error)
+    }
+  }
+
+  /** The shared segment with room in it. */
+  private current(): Shared | Promise<Shared> {
+    if (this.shared !== undefined && this.shared.tail < SHARED_SEGMENT_BYTES) return this.shared
+    this.opening ??= (async () => {
+      try {
+        const segment = SegmentId(randomUUID())
+        const file = await this.openForWriting(segment, "create")
+        this.shared?.file.retire()
+        this.shared = { segment, file, tail: 0 }
+        return this.shared
+      } finally {
+        this.opening = undefined
+      }
+    })()
+    return this.opening
+  }
+
+  async append(chunks: ReadonlyArray<Uint8Array>, length: number): Promise<{ segment: SegmentId; offset: number }> {
+    let shared = this.current()
+    while (shared instanceof Promise) {
+      await shared
+      // Others that waited for the same segment may have filled it.
+      shared = this.current()
+    }
+    const offset = shared.tail
+    shared.tail += length
+    await shared.file.write(offset, chunks)
+    return { segment: shared.segment, offset }
+  }
+
+  create(segment: SegmentId): Promise<SegmentFile> {
+    return this.openForWriting(segment, "create")
+  }
+
+  resume(segment: SegmentId): Promise<SegmentFile> {
+    return this.openForWriting(segment, "update")
+  }
+
+  sync(segment: SegmentId): Promise<void> {
+    const failure = this.failed.get(segment)
+    if (failure !== undefined) return Promise.reject(failure)
+    // One that is not open for writing any more was synced before it was closed.
+    return this.files.get(segment)?.sync() ?? Promise.resolve()
+  }
+
+  async open(segment: SegmentId) {
+    const disk = this.disk
+    const file = await disk.open(this.pathOf(segment), "read").catch((error: unknown) => {
+      throw isMissing(error) ? refuse("3:bad", "stored content is missing on the server") : diskRefusal(error)
+    })
+    return {
+      read: async (offset: number, buffers: ReadonlyArray<Uint8Array>): Promise<void> => {
+        const whole = await readAll(disk, file, buffers, offset).catch((error: unknown) => {
+          throw diskRefusal(error)
+        })
+        if (!whole) throw refuse("3:bad", "stored content is cut short on the server")
+      },
+      close: () => disk.close(file).catch(() => undefined)
+    }
+  }
+
+  async remove(segment: SegmentId): Promise<void> {
+    this.files.get(segment)?.discard()
+    await this.disk.remove(this.pathOf(segment)).catch((error: unknown) => {
+      if (!isMissing(error)) throw diskRefusal(error)
+    })
+  }
+
+  async list(): Promise<ReadonlyArray<{ readonly segment: SegmentId; readonly bytes: number }>> {
+    const found: Array<{ readonly segment: SegmentId; readonly bytes: number }> = []
+    try {
+      for (const folder of await this.disk.list(this.root)) {
+        if (!FOLDER_NAME.test(folder)) continue
+        for (const name of await this.disk.list(join(this.root, folder))) {
+          if (!SEGMENT_NAME.test(name)) continue
+          found.push({ segment: SegmentId(name), bytes: await this.disk.size(join(this.root, folder, name)) })
+        }
+      }
+    } catch (error) {
+      throw diskRefusal(error)
+    }
+    return found
+  }
+
+  /** Makes the root folder. */
+  async start(): Promise<void> {
+    try {
+      await this.disk.makeFolder(this.root)
+      await this.disk.syncFolder(dirname(this.root))
+    } catch (error) {
+      throw diskRefusal(error)
+    }
+  }
+
+  /** Closes every file that is open for writing, when what is under way on it has ended. */
+  async close(): Promise<void> {
+    await Promise.all(Array.from(this.files.values(), (file) => file.close()))
+  }
+}
