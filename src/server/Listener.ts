@@ -85,6 +85,9 @@ export class Listener extends Context.Service<Listener, {
           key: Redacted.value(identity.key),
           cert: identity.certificate,
           minVersion: "TLSv1.3",
+          // AES-128 first: as safe here, and less work for both ends.
+          ciphers: "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384",
+          honorCipherOrder: true,
           ALPNProtocols: [ALPN],
           handshakeTimeout: Duration.toMillis(config.handshakeTimeout),
           // No session tickets: a resumed session would not prove the key again.
