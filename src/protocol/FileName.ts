@@ -10,13 +10,14 @@ import { Username } from "./Identity.ts"
 const utf8 = new TextEncoder()
 const MAX_NAME_BYTES = 1024
 const MAX_PART_BYTES = 255
-// Control characters (C0, DEL, C1), line and paragraph separators, and lone surrogates.
+// Control characters (C0, DEL, C1), line and paragraph separators.
 // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]|\p{Surrogate}/u
+const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/
 
-/** Why `name` cannot be a file name, as a sentence; `undefined` when it can. `name` must be NFC already. */
+/** Why `name` cannot be a file name, as a sentence; `undefined` when it can. */
 const fault = (name: string): string | undefined => {
   if (name.length === 0) return "a file name must not be empty"
+  if (!name.isWellFormed()) return "a file name must be well-formed Unicode"
   if (FORBIDDEN.test(name)) return "a file name must not contain control characters"
   if (name.length > MAX_NAME_BYTES || utf8.encode(name).length > MAX_NAME_BYTES) {
     return `a file name has at most ${MAX_NAME_BYTES} bytes`
@@ -27,18 +28,14 @@ const fault = (name: string): string | undefined => {
     if (part === "." || part === "..") return `a file name must not contain the part "${part}"`
     if (utf8.encode(part).length > MAX_PART_BYTES) return `a part of a file name has at most ${MAX_PART_BYTES} bytes`
   }
-  return undefined
+  return name.normalize("NFC") === name ? undefined : "a file name must be in Unicode NFC"
 }
 
 /** A file name in NFC. Decoding refuses what is not NFC: the side that takes it from a person normalises. */
-export const FileName = Schema.String.check(
-  Schema.makeFilter((name: string) =>
-    fault(name) ?? (name.normalize("NFC") === name ? undefined : "a file name must be in Unicode NFC")
-  )
-).pipe(Schema.brand("FileName"))
+export const FileName = Schema.String.check(Schema.makeFilter(fault)).pipe(Schema.brand("FileName"))
 export type FileName = typeof FileName.Type
 
-/** A folder's name with a `/` at its end, or the empty string for everything: what LIST takes. */
+/** A folder's name (NFC) with a `/` at its end, or the empty string for everything: what LIST takes. */
 export const FolderPrefix = Schema.String.check(
   Schema.makeFilter((prefix: string) =>
     prefix === ""
@@ -62,8 +59,8 @@ const isFileName = Schema.is(FileName)
 
 /** Checks and normalises a name that a person typed; the failure is a sentence. */
 export const parseFileName = (text: string): Result.Result<FileName, string> => {
-  const name = text.isWellFormed() ? text.normalize("NFC") : text
-  return isFileName(name) ? Result.succeed(name) : Result.fail(fault(name) ?? "a file name must be well-formed Unicode")
+  const name = text.normalize("NFC")
+  return isFileName(name) ? Result.succeed(name) : Result.fail(fault(name) ?? "this cannot be a file name")
 }
 
 /** Parses `notes.txt`, `docs/a.txt` or `~alice/notes.txt`; the failure is a sentence. */
