@@ -1,0 +1,143 @@
+/**
+ * The database: PostgreSQL by URL, or one embedded in the data folder; the same client, SQL and migrations for both.
+ *
+ * A repository takes `SqlClient`, gets rows as they are (names unchanged; types: `database/types.ts`), handles what it
+ * expects by `reason` (`UniqueViolation` with its `constraint`), and maps the rest with `databaseRefusal`.
+ *
+ * The embedded database has one connection. Statements share it, and a transaction has it alone: inside one, wait for
+ * no statement of another fiber. `listen` would take it from everybody, to hear only what this process says: it is for
+ * PostgreSQL alone (`ServerSettings.databaseUrl`).
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Data, Effect, Layer, Redacted, type Scope } from "effect"
+import { Migrator } from "effect/sql"
+import type { SqlClient } from "effect/sql/SqlClient"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import { mkdir } from "node:fs/promises"
+import { join } from "node:path"
+import { migrations } from "../../migrations/index.ts"
+import * as FileLock from "../platform/FileLock.ts"
+import { systemErrorReason } from "../platform/systemError.ts"
+import { Refusal } from "../protocol/Refusal.ts"
+import { openEmbedded } from "./database/Embedded.ts"
+import { EmbeddedStream } from "./database/EmbeddedStream.ts"
+import { makeTypes } from "./database/types.ts"
+import { ServerConfig } from "./ServerConfig.ts"
+
+/** The database cannot be used. `message` is a sentence for the person who starts the server. */
+export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly message: string }> {}
+
+/**
+ * What a request is refused with when its statement failed. A refusal passes as it is, so that one `mapError` serves a
+ * whole transaction. What happened is the refusal's `cause`, for the log; nothing of it is in the message.
+ */
+export const databaseRefusal = (error: SqlError | Refusal): Refusal => {
+  if (error._tag === "Refusal") return error
+  const refusal = error.isRetryable
+    ? new Refusal({
+      code: "3:db",
+      message: "the server's database is not available at the moment; try again",
+      retry_after_ms: 1000
+    })
+    : new Refusal({ code: "3:db", message: "the server's database failed; its log says why" })
+  refusal.cause = error
+  return refusal
+}
+
+/** The words of PostgreSQL, or of the system, for a failed statement. */
+const reasonOf = (error: SqlError): string => {
+  const cause = error.reason.cause
+  // A host with several addresses fails once for each.
+  return systemErrorReason(cause instanceof AggregateError ? cause.errors[0] : cause)
+}
+
+const migrate = (where: string): Effect.Effect<void, DatabaseError, SqlClient> =>
+  Migrator.make({})({ loader: Migrator.fromRecord(migrations), table: "migrations" }).pipe(
+    Effect.asVoid,
+    Effect.mapError((error) => {
+      if (error._tag === "SqlError") return connectFailure(error, where)
+      const reason = isSqlError(error.cause) ? `: ${reasonOf(error.cause)}` : ""
+      return new DatabaseError({
+        message: `the tables of ${where} cannot be brought up to date: ${error.message}${reason}`
+      })
+    })
+  )
+
+const connectFailure = (error: SqlError, where: string): DatabaseError => {
+  switch (error.reason._tag) {
+    case "ConnectionError":
+      return new DatabaseError({ message: `cannot reach ${where}: ${reasonOf(error)}` })
+    case "AuthenticationError":
+      return new DatabaseError({ message: `${where} refused the login: ${reasonOf(error)}` })
+    default:
+      return new DatabaseError({ message: `${where} failed: ${reasonOf(error)}` })
+  }
+}
+
+/** A client and the tables it needs. */
+const layerOf = (where: string, config: PgClient.PgPoolConfig) => {
+  const client = PgClient.layer({ applicationName: "fip", types: makeTypes(), ...config }).pipe(
+    Layer.catch((error) => Layer.effectContext(Effect.fail(connectFailure(error, where))))
+  )
+  return Layer.effectDiscard(migrate(where)).pipe(Layer.provideMerge(client))
+}
+
+const layerPostgres = (databaseUrl: string) => {
+  const url = URL.canParse(databaseUrl) ? new URL(databaseUrl) : undefined
+  if (url === undefined || (url.protocol !== "postgres:" && url.protocol !== "postgresql:")) {
+    return Layer.effectContext(Effect.fail(
+      new DatabaseError({ message: "the database URL must look like postgres://user:password@host:5432/name" })
+    ))
+  }
+  return layerOf(`PostgreSQL at ${url.host === "" ? "localhost" : url.host}`, { url: Redacted.make(databaseUrl) })
+}
+
+const unusable = (dataDir: string, cause: unknown): DatabaseError =>
+  new DatabaseError({ message: `cannot use the data folder ${dataDir}: ${systemErrorReason(cause)}` })
+
+const embedded = Effect.fnUntraced(function*(dataDir: string): Effect.fn.Return<
+  PgClient.PgPoolConfig,
+  DatabaseError,
+  Scope.Scope
+> {
+  yield* Effect.tryPromise({
+    try: () => mkdir(dataDir, { recursive: true, mode: 0o700 }),
+    catch: (cause) => unusable(dataDir, cause)
+  })
+  yield* FileLock.acquire(join(dataDir, "database.lock")).pipe(Effect.mapError((error) =>
+    error.reason === "held"
+      ? new DatabaseError({ message: `another FIP server is using the data folder ${dataDir}` })
+      : new DatabaseError({ message: `cannot use the data folder ${dataDir}: ${error.message}` })
+  ))
+  const database = yield* Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => openEmbedded(join(dataDir, "database")),
+      catch: (cause) =>
+        new DatabaseError({ message: `cannot open the database in ${dataDir}: ${systemErrorReason(cause)}` })
+    }),
+    // A stopped engine cannot be closed. Its folder recovers at the next start.
+    (database) => Effect.ignore(Effect.tryPromise(() => database.close()))
+  )
+  return {
+    stream: () => new EmbeddedStream(database),
+    username: "postgres",
+    database: "postgres",
+    multiplex: true,
+    minConnections: 1,
+    maxConnections: 1
+  }
+})
+
+const layerEmbedded = (dataDir: string) =>
+  Layer.unwrap(Effect.map(
+    embedded(dataDir),
+    (config) => layerOf("the embedded database", config)
+  ))
+
+export const Database = {
+  /** Fails at once when the database cannot be used. Closing the scope closes the embedded one. */
+  layer: Layer.unwrap(Effect.gen(function*() {
+    const { databaseUrl, dataDir } = yield* ServerConfig
+    return databaseUrl === undefined ? layerEmbedded(dataDir) : layerPostgres(databaseUrl)
+  }))
+}
