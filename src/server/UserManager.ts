@@ -1,0 +1,181 @@
+/**
+ * Accounts and sessions, for the rest of the server: who may log in, whose a request is, and how that ends.
+ *
+ * The parts are in users/: Credentials (passwords), Sessions (refresh digests), AccessTokens (proof of a session without
+ * the database), and the repositories. Every change is one statement or one transaction.
+ */
+import { Clock, Context, Effect, Layer, type Result } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { DeviceId, Password, SessionId } from "../protocol/Identity.ts"
+import { type Refusal, refuse } from "../protocol/Refusal.ts"
+import type { AuthOf, ResultOf, SessionGrant, Storage, UserInfo } from "../protocol/Request.ts"
+import type { Caller, Peer } from "./Caller.ts"
+import { databaseRefusal } from "./Database.ts"
+import { ServerConfig } from "./ServerConfig.ts"
+import { AccessTokens } from "./users/AccessTokens.ts"
+import { Credentials, type PasswordAuth } from "./users/Credentials.ts"
+import { PasswordHasher } from "./users/PasswordHasher.ts"
+import { Revocations } from "./users/Revocations.ts"
+import { SessionRepo } from "./users/SessionRepo.ts"
+import { Sessions } from "./users/Sessions.ts"
+import { SigningKeys } from "./users/SigningKeys.ts"
+import { type User, UserRepo } from "./users/UserRepo.ts"
+
+export class UserManager extends Context.Service<UserManager, {
+  /** `2:reg` when registration is closed, `2:dup` when the name is taken, in any case of its letters. */
+  readonly register: (auth: PasswordAuth, peer: Peer) => Effect.Effect<ResultOf<"Register">, Refusal>
+  /** Begins a session. A user may have several. */
+  readonly login: (auth: PasswordAuth, device: DeviceId, peer: Peer) => Effect.Effect<SessionGrant, Refusal>
+  /**
+   * Takes a refresh digest and gives the next one, and an access token. The same device asking again within the grace
+   * gets the same digest; any other use of a digest that was used ends the session.
+   */
+  readonly refresh: (auth: AuthOf<"digest">, peer: Peer) => Effect.Effect<SessionGrant, Refusal>
+  /** Ends the caller's session, or another one of the same user. Idempotent. */
+  readonly logout: (caller: Caller, sessionId?: SessionId) => Effect.Effect<ResultOf<"Logout">, Refusal>
+  /** Ends every session of the user except the one that `auth.token` belongs to. */
+  readonly changePassword: (
+    auth: PasswordAuth,
+    next: Password,
+    peer: Peer
+  ) => Effect.Effect<ResultOf<"ChangePassword">, Refusal>
+  /** Deletes the user and all that it owns, in one transaction: when it fails, nothing has changed. */
+  readonly deleteUser: (auth: PasswordAuth, peer: Peer) => Effect.Effect<ResultOf<"DeleteUser">, Refusal>
+  readonly user: (caller: Caller) => Effect.Effect<UserInfo, Refusal>
+  readonly sessions: (caller: Caller) => Effect.Effect<ResultOf<"QuerySessions">, Refusal>
+  readonly storage: (caller: Caller) => Effect.Effect<Storage, Refusal>
+  /**
+   * Whose token this is: `2:exp` when it has expired, `2:auth` when it is not a live session's. Synchronous, without the
+   * database: it is asked for every request.
+   */
+  readonly authenticate: (token: string, address: string) => Result.Result<Caller, Refusal>
+}>()("fip/server/UserManager") {
+  static readonly layerNoDeps = Layer.effect(
+    UserManager,
+    Effect.gen(function*() {
+      const { bytesPerUser, filesPerUser, registration } = yield* ServerConfig
+      const sql = yield* SqlClient
+      const credentials = yield* Credentials
+      const hasher = yield* PasswordHasher
+      const users = yield* UserRepo
+      const repo = yield* SessionRepo
+      const sessions = yield* Sessions
+      const tokens = yield* AccessTokens
+
+      const transaction = <A>(effect: Effect.Effect<A, Refusal>): Effect.Effect<A, Refusal> =>
+        Effect.mapError(sql.withTransaction(effect), databaseRefusal)
+
+      const now = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis))
+
+      const register = Effect.fnUntraced(function*(auth: PasswordAuth, peer: Peer) {
+        if (registration === "closed") {
+          return yield* refuse("2:reg", "this server does not take registrations: ask its administrator for an account")
+        }
+        const { identity: username, password } = auth
+        const taken = refuse("2:dup", `the user name ${username} is taken: choose another one`, "identity")
+        // Asked first, so that a name that is taken costs no hash; the insertion decides.
+        if ((yield* users.byName(username)) !== undefined) return yield* taken
+        const hash = yield* hasher.hash(password)
+        if (!(yield* users.insert(username, hash, yield* now))) return yield* taken
+        yield* Effect.logInfo("user registered").pipe(Effect.annotateLogs({ username, address: peer.address }))
+        return { username }
+      })
+
+      const login = Effect.fnUntraced(function*(auth: PasswordAuth, device: DeviceId, peer: Peer) {
+        const [grant, user] = yield* credentials.proven(
+          auth,
+          peer,
+          (user) =>
+            Effect.map(
+              sessions.begin(user, device, peer),
+              (grant) => grant === undefined ? undefined : [grant, user] as const
+            )
+        )
+        yield* credentials.renew(user, auth.password)
+        return grant
+      })
+
+      const logout = Effect.fnUntraced(function*(caller: Caller, sessionId: SessionId = caller.sessionId) {
+        const ended = yield* sessions.end(caller.userId, sessionId, "logout")
+        if (ended.length === 0 && !(yield* repo.owns(caller.userId, sessionId))) {
+          return yield* refuse("2:opcf", "you have no such session: QUERY sessions shows those you have", "session_id")
+        }
+        return { session_id: sessionId }
+      })
+
+      const changePassword = Effect.fnUntraced(function*(auth: PasswordAuth, next: Password, peer: Peer) {
+        const { ended, username } = yield* credentials.proven(
+          auth,
+          peer,
+          Effect.fnUntraced(function*(user) {
+            const own = auth.token === undefined ? undefined : tokens.sessionOf(auth.token)
+            const kept = own?.userId === user.user_id ? own.sessionId : undefined
+            const hash = yield* hasher.hash(next)
+            return yield* sessions.ending(transaction(Effect.gen(function*() {
+              if (!(yield* users.replaceHash(user.user_id, user.password_hash, hash))) return undefined
+              const ended = yield* repo.endAll(user.user_id, kept, "password", yield* now)
+              return { username: user.username, ended }
+            })))
+          })
+        )
+        return { username, sessions_ended: ended.filter((session) => session.live).length }
+      })
+
+      const deleteUser = Effect.fnUntraced(function*(auth: PasswordAuth, peer: Peer) {
+        const { owner } = yield* credentials.proven(
+          auth,
+          peer,
+          (user) =>
+            sessions.ending(transaction(Effect.gen(function*() {
+              const owner = yield* users.lock(user.user_id, user.password_hash)
+              if (owner === undefined) return undefined
+              const ended = yield* repo.endAll(owner.user_id, undefined, "deletion", yield* now)
+              yield* users.delete(owner.user_id)
+              return { owner, ended }
+            })))
+        )
+        yield* Effect.logInfo("user deleted").pipe(
+          Effect.annotateLogs({ username: owner.username, address: peer.address })
+        )
+        return { username: owner.username, files_deleted: owner.files_used, bytes_deleted: owner.bytes_used }
+      })
+
+      const self = Effect.fnUntraced(function*(caller: Caller) {
+        const user = yield* users.byId(caller.userId)
+        return user ?? (yield* refuse("2:auth", "your account has been deleted"))
+      })
+      const storageOf = (user: User): Storage => ({
+        bytes_used: user.bytes_used,
+        bytes_limit: user.bytes_limit ?? bytesPerUser,
+        files_used: user.files_used,
+        files_limit: user.files_limit ?? filesPerUser
+      })
+
+      return UserManager.of({
+        register,
+        login,
+        refresh: sessions.refresh,
+        logout,
+        changePassword,
+        deleteUser,
+        user: Effect.fnUntraced(function*(caller) {
+          const user = yield* self(caller)
+          const live = yield* repo.count(caller.userId, yield* now)
+          return { username: user.username, created_at: user.created_at, sessions: live, ...storageOf(user) }
+        }),
+        sessions: Effect.fnUntraced(function*(caller) {
+          return { sessions: yield* repo.live(caller.userId, caller.sessionId, yield* now) }
+        }),
+        storage: (caller) => Effect.map(self(caller), storageOf),
+        authenticate: tokens.authenticate
+      })
+    })
+  )
+
+  static readonly layer = this.layerNoDeps.pipe(
+    Layer.provide(Layer.mergeAll(Credentials.layer, Sessions.layer)),
+    Layer.provide(AccessTokens.layer),
+    Layer.provide(Layer.mergeAll(PasswordHasher.layer, Revocations.layer, SigningKeys.layer)),
+    Layer.provide(Layer.mergeAll(UserRepo.layer, SessionRepo.layer))
+  )
+}
