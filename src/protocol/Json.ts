@@ -1,9 +1,9 @@
 /** JSON components to and from typed values. A decoder is compiled once; what is wrong with its input is a `Refusal`. */
-import { Result, Schema, SchemaIssue } from "effect"
+import { Result, Schema, SchemaAST, SchemaIssue } from "effect"
 import type { RefusalCode } from "./Code.ts"
 import { type Refusal, RefusalBody, refuse } from "./Refusal.ts"
 
-const utf8 = new TextDecoder("utf-8", { fatal: true })
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const encoder = new TextEncoder()
 const EMPTY = new Uint8Array(0)
 
@@ -21,13 +21,19 @@ const parseJson = (bytes: Uint8Array): Result.Result<unknown, Refusal> => {
   }
 }
 
-const describe = SchemaIssue.makeFormatterStandardSchemaV1()
+const describe = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) => {
+    if (issue._tag === "MissingKey") return "this field is missing"
+    if (issue._tag === "InvalidType" && SchemaAST.isObjects(issue.ast)) return "expected a JSON object"
+    return SchemaIssue.defaultLeafHook(issue)
+  }
+})
 
 /** The first thing wrong, as a sentence that names the field. */
 const faultOf = (code: RefusalCode, issue: SchemaIssue.Issue): Refusal => {
   const first = describe(issue).issues[0]
   const field = first?.path?.map(String).join(".")
-  const message = first?.message ?? "the component does not have the right shape"
+  const message = (first?.message ?? "the component does not have the right shape").replace(/^Expected/, "expected")
   return field === undefined || field === ""
     ? refuse(code, message)
     : refuse(code, `${field}: ${message}`, field)
