@@ -9,6 +9,7 @@
  * PostgreSQL alone (`ServerSettings.databaseUrl`).
  */
 import { PgClient } from "@effect/sql-pg"
+import type { PGlite } from "@electric-sql/pglite"
 import { Data, Effect, Layer, Redacted, type Scope } from "effect"
 import { Migrator } from "effect/sql"
 import type { SqlClient } from "effect/sql/SqlClient"
@@ -95,8 +96,18 @@ const layerPostgres = (databaseUrl: string) => {
 const unusable = (dataDir: string, cause: unknown): DatabaseError =>
   new DatabaseError({ message: `cannot use the data folder ${dataDir}: ${systemErrorReason(cause)}` })
 
+const layerEngine = (engine: PGlite) =>
+  layerOf("the embedded database", {
+    stream: () => new EmbeddedStream(engine),
+    username: "postgres",
+    database: "postgres",
+    multiplex: true,
+    minConnections: 1,
+    maxConnections: 1
+  })
+
 const embedded = Effect.fnUntraced(function*(dataDir: string): Effect.fn.Return<
-  PgClient.PgPoolConfig,
+  ReturnType<typeof layerEngine>,
   DatabaseError,
   Scope.Scope
 > {
@@ -118,26 +129,15 @@ const embedded = Effect.fnUntraced(function*(dataDir: string): Effect.fn.Return<
     // A stopped engine cannot be closed. Its folder recovers at the next start.
     (database) => Effect.ignore(Effect.tryPromise(() => database.close()))
   )
-  return {
-    stream: () => new EmbeddedStream(database),
-    username: "postgres",
-    database: "postgres",
-    multiplex: true,
-    minConnections: 1,
-    maxConnections: 1
-  }
+  return layerEngine(database)
 })
 
-const layerEmbedded = (dataDir: string) =>
-  Layer.unwrap(Effect.map(
-    embedded(dataDir),
-    (config) => layerOf("the embedded database", config)
-  ))
-
 export const Database = {
+  /** A client on an engine that somebody else opens and closes. */
+  layerEngine,
   /** Fails at once when the database cannot be used. Closing the scope closes the embedded one. */
   layer: Layer.unwrap(Effect.gen(function*() {
     const { databaseUrl, dataDir } = yield* ServerConfig
-    return databaseUrl === undefined ? layerEmbedded(dataDir) : layerPostgres(databaseUrl)
+    return databaseUrl === undefined ? Layer.unwrap(embedded(dataDir)) : layerPostgres(databaseUrl)
   }))
 }
