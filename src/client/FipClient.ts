@@ -4,13 +4,13 @@
  *
  * A file is named by a string as in the shell, `notes.txt` or `~alice/notes.txt`, or by a `FileRef`.
  */
-import { Context, type Effect, type Option, type Stream } from "effect"
-import type { Redacted } from "effect"
+import { Context, type Duration, type Effect, Layer, type Option, type Redacted, type Stream } from "effect"
 import type { FileRef } from "../protocol/FileName.ts"
 import type { Fingerprint, SessionId, Username } from "../protocol/Identity.ts"
 import type { GrantRole } from "../protocol/Permission.ts"
 import type { FileInfo, ReadHead, ResultOf, UploadMode, Written } from "../protocol/Request.ts"
-import type { RequestError, TransferError } from "./ClientError.ts"
+import type { ConnectError, LocalFileError, RequestError, TransferError, TrustError } from "./ClientError.ts"
+import { makeClient } from "./makeClient.ts"
 
 export type FileInput = string | FileRef
 
@@ -193,6 +193,16 @@ export interface ClientOptions {
     | undefined
   /** Things that a person should know and that are no failures (a key pinned, blind trust used, reconnected). */
   readonly onNotice?: ((message: string) => void) | undefined
+  /** How long the server may be silent while it owes an answer, before the connection is given up. One minute. */
+  readonly replyTimeout?: Duration.Input | undefined
 }
 
-export class FipClient extends Context.Service<FipClient, FipClientShape>()("fip/client/FipClient") {}
+export class FipClient extends Context.Service<FipClient, FipClientShape>()("fip/client/FipClient") {
+  /**
+   * Connects when it is built, and again whenever a request finds the connection gone. Closes it with its scope; the
+   * session lives on at the server until it is ended or expires.
+   */
+  static readonly layer = (
+    options: ClientOptions
+  ): Layer.Layer<FipClient, ConnectError | TrustError | LocalFileError> => Layer.effect(FipClient, makeClient(options))
+}

@@ -1,0 +1,143 @@
+/**
+ * The way to one server: a connection for requests, made again when it is gone, and lanes, connections of their own for
+ * content that somebody takes at their own pace, so that a slow reader never holds up a request.
+ *
+ * Every connection settles trust before it is used. All of them are closed when the scope is.
+ */
+import { Effect, type Scope } from "effect"
+import type { Refusal } from "../protocol/Refusal.ts"
+import {
+  ConnectError,
+  ConnectionLost,
+  type LocalFileError,
+  type ProtocolError,
+  type TrustError
+} from "./ClientError.ts"
+import { Connection } from "./Connection.ts"
+import { dial } from "./Dial.ts"
+import { formatHostPort, type HostPort } from "./HostPort.ts"
+import { Unanswered } from "./Reply.ts"
+import { makeShared } from "./Shared.ts"
+import type { Settle } from "./Trust.ts"
+
+/** How often a request is sent, all in all, when connections break under it. */
+export const MAX_ATTEMPTS = 3
+
+/** A lane that nobody uses is kept for so long. */
+const LANE_IDLE_MILLIS = 10_000
+
+export type LinkError = Refusal | ConnectError | ConnectionLost | TrustError | ProtocolError
+
+export interface Link {
+  /** The connection for requests; connects when there is none. */
+  readonly connection: Effect.Effect<Connection, ConnectError | TrustError>
+  /** A lane, for one reader at a time. */
+  readonly takeLane: Effect.Effect<Connection, ConnectError | TrustError>
+  /** Gives a lane back. One that still has something on it is closed. */
+  readonly releaseLane: (lane: Connection, clean: boolean) => void
+}
+
+export interface LinkOptions {
+  readonly address: HostPort
+  readonly settle: Settle
+  readonly silenceMillis: number
+  readonly onNotice: (message: string) => void
+}
+
+/** Connects, and fails when that does not work at once. */
+export const makeLink = Effect.fnUntraced(function*(
+  options: LinkOptions
+): Effect.fn.Return<Link, ConnectError | TrustError | LocalFileError, Scope.Scope> {
+  const { address, onNotice, settle } = options
+  const at = formatHostPort(address)
+  const open = new Set<Connection>()
+  const idleLanes = new Map<Connection, NodeJS.Timeout>()
+  let closed = false
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      closed = true
+      for (const timer of idleLanes.values()) clearTimeout(timer)
+      for (const connection of open) connection.close()
+    })
+  )
+
+  const connect = Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const dialled = yield* restore(dial(address))
+      yield* Effect.onError(
+        restore(settle(dialled.fingerprint)),
+        () => Effect.sync(() => dialled.socket.destroy())
+      )
+      const connection = new Connection(dialled, {
+        silenceMillis: options.silenceMillis,
+        onLeaving: (message) => onNotice(`${at}: ${message}`)
+      })
+      if (closed) connection.close()
+      open.add(connection)
+      dialled.socket.once("close", () => open.delete(connection))
+      return connection
+    })
+  )
+
+  let current = yield* connect
+
+  const connectAgain = Effect.suspend(() =>
+    closed ? Effect.fail(new ConnectError({ ...address, message: "the client is closed" })) : connect
+  ).pipe(
+    Effect.catchTag("LocalFileError", ({ cause, message }) => new ConnectError({ ...address, message, cause }))
+  )
+
+  const reconnect = yield* makeShared(
+    Effect.map(connectAgain, (connection) => {
+      onNotice(`connected to ${at} again`)
+      return current = connection
+    })
+  )
+
+  return {
+    connection: Effect.suspend(() => current.usable ? Effect.succeed(current) : reconnect),
+    takeLane: Effect.suspend(() => {
+      for (const [lane, timer] of idleLanes) {
+        idleLanes.delete(lane)
+        clearTimeout(timer)
+        if (lane.usable) return Effect.succeed(lane)
+      }
+      return connectAgain
+    }),
+    releaseLane: (lane, clean) => {
+      if (!clean || closed || !lane.usable) return lane.close()
+      const timer = setTimeout(() => {
+        idleLanes.delete(lane)
+        lane.close()
+      }, LANE_IDLE_MILLIS)
+      idleLanes.set(lane, timer)
+    }
+  }
+})
+
+/** What a request is told when its connection broke for good. */
+const explain = ({ loss, sent }: Unanswered, what: string, idempotent: boolean): LinkError =>
+  loss._tag === "ConnectionLost" && sent && !idempotent
+    ? new ConnectionLost({ message: `${loss.message}: ${what} was sent, and may or may not have been carried out` })
+    : loss
+
+/**
+ * Runs a request, and runs it again where its connection broke and that is safe: when nothing of it was sent, or when
+ * doing it twice is doing it once.
+ */
+export const withRetry = <A>(
+  link: Link,
+  what: string,
+  idempotent: boolean,
+  use: (connection: Connection) => Effect.Effect<A, Refusal | Unanswered>
+): Effect.Effect<A, LinkError> => {
+  const attempt = (number: number): Effect.Effect<A, LinkError> =>
+    Effect.flatMap(link.connection, use).pipe(
+      Effect.catchTag("Unanswered", (lost) =>
+        number < MAX_ATTEMPTS && lost.loss._tag !== "ProtocolError" && (idempotent || !lost.sent)
+          ? attempt(number + 1)
+          : Effect.fail(explain(lost, what, idempotent)))
+    )
+  return attempt(1)
+}

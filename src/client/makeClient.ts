@@ -1,0 +1,172 @@
+/** Builds the service of FipClient.ts from its parts: link, session, requests, content, transfers. */
+import { Cause, Duration, Effect, Option, Predicate, Redacted, Result, type Scope, Stream } from "effect"
+import { type FileName, type FileRef, parseFileName, parseFileRef } from "../protocol/FileName.ts"
+import { DEFAULT_PORT } from "../protocol/Limits.ts"
+import { type Refusal, refuse } from "../protocol/Refusal.ts"
+import type { UploadMode } from "../protocol/Request.ts"
+import { makeApi } from "./Api.ts"
+import { ofBytes, ofStream } from "./Blocks.ts"
+import { ConnectError, IntegrityError, type LocalFileError, type TrustError } from "./ClientError.ts"
+import type { ClientOptions, ContentInput, FileInput, FipClientShape, WriteOptions } from "./FipClient.ts"
+import { normalise } from "./HostPort.ts"
+import { makeLink } from "./Link.ts"
+import { listPages } from "./List.ts"
+import { openReading, type Reading } from "./Reading.ts"
+import { download, upload } from "./Transfer.ts"
+import { makeTrust } from "./Trust.ts"
+import { send, type Target } from "./Upload.ts"
+
+const encoder = new TextEncoder()
+
+const refOf = (file: FileInput): Effect.Effect<FileRef, Refusal> =>
+  typeof file === "string"
+    ? Effect.mapError(Effect.fromResult(parseFileRef(file)), (message) => refuse("2:ibv", message, "name"))
+    : Effect.succeed(file)
+
+const nameOf = (name: string): Effect.Effect<FileName, Refusal> =>
+  Effect.mapError(Effect.fromResult(parseFileName(name)), (message) => refuse("2:ibv", message, "new_name"))
+
+/** The bytes of a reading, once. */
+const contentOf = (reading: Reading): Stream.Stream<Uint8Array, Effect.Error<Reading["next"]>> => {
+  let begun = false
+  const next = Effect.filterOrElse(reading.next, Predicate.isNotUndefined, () => Cause.done())
+  return Stream.fromPull(Effect.suspend(() => {
+    if (begun) return Effect.fail(new IntegrityError({ message: "this content was read before: open the file again" }))
+    begun = true
+    return Effect.succeed(next)
+  })).pipe(Stream.ensuring(Effect.sync(() => reading.close())))
+}
+
+export const makeClient = Effect.fnUntraced(function*(
+  options: ClientOptions
+): Effect.fn.Return<FipClientShape, ConnectError | TrustError | LocalFileError, Scope.Scope> {
+  const { host, onNotice = () => {}, port = DEFAULT_PORT, replyTimeout = "1 minute" } = options
+  const normalised = normalise(host, port)
+  if (Result.isFailure(normalised)) return yield* new ConnectError({ host, port, message: normalised.failure })
+  const address = normalised.success
+  const link = yield* makeLink({
+    address,
+    settle: makeTrust(address, options),
+    silenceMillis: Duration.toMillis(replyTimeout),
+    onNotice
+  })
+  const api = yield* makeApi(link)
+  const { call, session } = api
+
+  const sendContent = Effect.fnUntraced(function*(target: Target, content: ContentInput) {
+    const blocks = Stream.isStream(content)
+      ? yield* ofStream(content)
+      : ofBytes(typeof content === "string" ? encoder.encode(content) : content)
+    return (yield* send(api, target, blocks)).written
+  }, Effect.scoped)
+
+  const writing = (mode: UploadMode) => (file: FileInput, content: ContentInput, options: WriteOptions = {}) =>
+    Effect.flatMap(
+      refOf(file),
+      (file) => sendContent({ file, mode, expectedVersion: options.expectedVersion }, content)
+    )
+
+  return {
+    host: address.host,
+    port: address.port,
+    fingerprint: Effect.map(link.connection, ({ fingerprint }) => fingerprint),
+
+    session: session.identity,
+    heartbeat: call("Heartbeat", {}),
+    register: (username, password) =>
+      call("Register", {}, { auth: { identity: username, password: Redacted.value(password) } }),
+    login: (username, password) =>
+      Effect.flatMap(
+        call("Login", { device: session.device }, {
+          auth: { identity: username, password: Redacted.value(password) }
+        }),
+        session.begin
+      ),
+    refresh: session.refresh,
+    logout: (sessionId) =>
+      Effect.tap(
+        call("Logout", { session_id: sessionId }),
+        ({ session_id }) =>
+          Effect.flatMap(session.identity, (own) =>
+            Option.isSome(own) && own.value.sessionId === session_id ? session.end : Effect.void)
+      ),
+    changePassword: (current, next) =>
+      Effect.flatMap(
+        session.active,
+        ({ grant, username }) =>
+          call("ChangePassword", { new_password: Redacted.value(next) }, {
+            auth: { identity: username, password: Redacted.value(current), token: grant.token }
+          })
+      ),
+    deleteUser: (username, password) =>
+      Effect.tap(
+        call("DeleteUser", {}, { auth: { identity: username, password: Redacted.value(password) } }),
+        (deleted) =>
+          Effect.flatMap(session.identity, (own) =>
+            Option.isSome(own) && own.value.username === deleted.username ? session.end : Effect.void)
+      ),
+
+    create: (file, content = "") => writing("create")(file, content),
+    write: writing("write"),
+    replace: writing("replace"),
+    append: writing("append"),
+    patch: (file, position, content, options = {}) =>
+      Effect.flatMap(
+        refOf(file),
+        (file) => sendContent({ file, mode: "patch", position, expectedVersion: options.expectedVersion }, content)
+      ),
+    open: (file, options) =>
+      Effect.map(
+        Effect.flatMap(refOf(file), (file) => openReading(api, link, file, options)),
+        (reading) => ({ head: reading.head, content: contentOf(reading) })
+      ),
+    read: (file, options) =>
+      Stream.unwrap(Effect.map(
+        Effect.acquireRelease(
+          Effect.flatMap(refOf(file), (file) => openReading(api, link, file, options)),
+          (reading) => Effect.sync(() => reading.close()),
+          { interruptible: true }
+        ),
+        contentOf
+      )),
+    delete: (file, options = {}) =>
+      Effect.flatMap(refOf(file), (file) => call("Delete", { ...file, expected_version: options.expectedVersion })),
+    rename: (file, newName) =>
+      Effect.flatMap(
+        Effect.all([refOf(file), nameOf(newName)]),
+        ([file, new_name]) => call("Rename", { ...file, new_name })
+      ),
+    copy: (file, newName) =>
+      Effect.flatMap(
+        Effect.all([refOf(file), nameOf(newName)]),
+        ([file, new_name]) => call("Copy", { ...file, new_name })
+      ),
+    restore: (file, version) => Effect.flatMap(refOf(file), (file) => call("Restore", { ...file, version })),
+
+    upload: (localPath, file, options) => Effect.flatMap(refOf(file), (file) => upload(api, localPath, file, options)),
+    download: (file, localPath, options) =>
+      Effect.flatMap(refOf(file), (file) => download(api, link, file, localPath, options)),
+
+    list: (options) => listPages(api, options),
+    queryStorage: call("QueryStorage", {}),
+    queryUser: call("QueryUser", {}),
+    querySessions: call("QuerySessions", {}),
+    queryFile: (file) => Effect.flatMap(refOf(file), (file) => call("QueryFile", file)),
+    queryVersions: (file) => Effect.flatMap(refOf(file), (file) => call("QueryVersions", file)),
+    queryPermission: (file) => Effect.flatMap(refOf(file), (file) => call("QueryPermission", file)),
+
+    grant: (username, file, role, options = {}) =>
+      Effect.flatMap(
+        refOf(file),
+        (file) => call("Grant", { ...file, username, role, duration_ms: options.durationMs })
+      ),
+    revoke: (username, file) => Effect.flatMap(refOf(file), (file) => call("Revoke", { ...file, username })),
+    publicise: (file) => Effect.flatMap(refOf(file), (file) => call("Publicise", file)),
+    hide: (file) => Effect.flatMap(refOf(file), (file) => call("Hide", file)),
+    transfer: Effect.fnUntraced(function*(username, file, options = {}) {
+      const { newName } = options
+      const new_name = newName === undefined ? undefined : yield* nameOf(newName)
+      return yield* call("Transfer", { ...(yield* refOf(file)), username, new_name })
+    })
+  }
+})
