@@ -9,7 +9,9 @@ import type { Effect } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import users from "./0001_users.ts"
+import files from "./0002_files.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
-  "0001_users": users
+  "0001_users": users,
+  "0002_files": files
 }

@@ -13,6 +13,8 @@ import { SegmentHandles } from "./files/SegmentHandles.ts"
 import { type SegmentReader, SegmentStore } from "./files/SegmentStore.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 
+const key = (segment: SegmentId, offset: number): string => `${segment}/${offset}`
+
 export class FileBufferCache extends Context.Service<FileBufferCache, {
   /** Runs `read` on the open segment, which stays open for the next. Rejects with a `Refusal`. */
   readonly use: <A>(segment: SegmentId, read: (reader: SegmentReader) => Promise<A>) => Promise<A>
@@ -46,7 +48,6 @@ export class FileBufferCache extends Context.Service<FileBufferCache, {
         })
       )))
 
-      const key = (segment: SegmentId, offset: number): string => `${segment}/${offset}`
       return FileBufferCache.of({
         use: (segment, read) => handles.use(segment, now(), read),
         block: (userId, segment, offset) => blocks.get(userId, key(segment, offset), now()),

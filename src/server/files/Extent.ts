@@ -60,8 +60,8 @@ export const spansOf = (
   return spans
 }
 
-/** Places spans one after the other from `position` on. */
-export const place = (spans: ReadonlyArray<Span>, position: number): ReadonlyArray<Extent> => {
+/** Lays spans out one after the other from `position` on. */
+export const layOut = (spans: ReadonlyArray<Span>, position: number): ReadonlyArray<Extent> => {
   let at = position
   return spans.map((span) => {
     const extent: Extent = { ...span, position: at }
@@ -82,11 +82,4 @@ export const without = (extent: Extent, from: number, to: number): ReadonlyArray
     rest.push({ ...cut(extent, begin - extent.position, extent.length), position: begin })
   }
   return rest
-}
-
-/** The part of `extent` within the bytes [from, to) of the file, which it overlaps. */
-export const within = (extent: Extent, from: number, to: number): Extent => {
-  const begin = Math.max(from, extent.position)
-  const end = Math.min(to, extent.position + extent.length)
-  return { ...cut(extent, begin - extent.position, end - extent.position), position: begin }
 }

@@ -1,0 +1,276 @@
+/**
+ * What the database knows of files, for reading. Every method is one statement.
+ *
+ * `locate` is the one lookup that everything begins with: a file by owner and name, what the caller is to it at this
+ * moment, who pays for it, and the extents of the range that is to be read, all of one snapshot. Lookups that are asked
+ * for at the same time share a statement.
+ */
+import { Clock, Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { FileName } from "../../protocol/FileName.ts"
+import type { Sha256, Username } from "../../protocol/Identity.ts"
+import type { GrantRole } from "../../protocol/Permission.ts"
+import type { Refusal } from "../../protocol/Refusal.ts"
+import { databaseRefusal } from "../Database.ts"
+import { roleOf } from "../permissions/Policy.ts"
+import { ServerConfig } from "../ServerConfig.ts"
+import * as Batcher from "./Batcher.ts"
+import { type Extent, SegmentId } from "./Extent.ts"
+import { bigints, texts } from "./parameters.ts"
+import type { FileRow, Owner, Place } from "./Rules.ts"
+
+/** Extents that one statement gives for one read. */
+export const EXTENTS_PER_BATCH = 64
+
+export interface LocateRequest {
+  readonly callerId: number
+  readonly owner: Username
+  readonly name: FileName
+  /** The range of the current version whose extents are wanted; none unless `from < to`. */
+  readonly from?: number
+  readonly to?: number
+}
+
+export interface Located extends Place {
+  /** The first extents of the range, in order: all of them, or `EXTENTS_PER_BATCH`. */
+  readonly extents: ReadonlyArray<Extent>
+}
+
+export interface VersionRow {
+  readonly version: number
+  readonly size: number
+  readonly sha256: Sha256 | undefined
+  readonly author: Username
+  readonly createdAt: number
+}
+
+export interface OwnerColumns {
+  readonly owner_id: number
+  readonly owner: Username
+  readonly bytes_used: number
+  readonly files_used: number
+  readonly bytes_limit: number
+  readonly files_limit: number
+}
+
+export interface FileColumns {
+  readonly file_id: number
+  readonly name: FileName
+  readonly public: boolean
+  readonly size: number
+  readonly version: number
+  readonly sha256: Sha256 | null
+  readonly created_at: Date
+  readonly modified_at: Date
+}
+
+export interface ExtentColumns {
+  readonly position: number
+  readonly length: number
+  readonly segment_id: string
+  readonly segment_offset: number
+  readonly checked_from: number
+  readonly checked_to: number
+  readonly checksums: Uint8Array
+}
+
+type Nullable<A> = { readonly [K in keyof A]: A[K] | null }
+
+/** The columns of a left join: all of one row, or none. */
+export const isPresent = <A extends object>(row: A | Nullable<A>, key: keyof A): row is A => row[key] !== null
+
+export const toOwner = (row: OwnerColumns): Owner => ({
+  userId: row.owner_id,
+  username: row.owner,
+  bytesUsed: row.bytes_used,
+  filesUsed: row.files_used,
+  bytesLimit: row.bytes_limit,
+  filesLimit: row.files_limit
+})
+
+export const toFile = (row: FileColumns): FileRow => ({
+  fileId: row.file_id,
+  name: row.name,
+  size: row.size,
+  version: row.version,
+  sha256: row.sha256 ?? undefined,
+  isPublic: row.public,
+  createdAt: row.created_at.getTime(),
+  modifiedAt: row.modified_at.getTime()
+})
+
+export const toExtent = (row: ExtentColumns): Extent => ({
+  position: row.position,
+  segment: SegmentId(row.segment_id),
+  offset: row.segment_offset,
+  length: row.length,
+  checkedFrom: row.checked_from,
+  checkedTo: row.checked_to,
+  checksums: row.checksums
+})
+
+export class FileRepo extends Context.Service<FileRepo, {
+  /** `undefined`: there is no such owner. */
+  readonly locate: (request: LocateRequest) => Effect.Effect<Located | undefined, Refusal>
+  readonly version: (fileId: number, version: number) => Effect.Effect<VersionRow | undefined, Refusal>
+  /** The newest first. */
+  readonly versions: (fileId: number, limit: number) => Effect.Effect<ReadonlyArray<VersionRow>, Refusal>
+  /** At most `EXTENTS_PER_BATCH` extents of a version, in order, from the one that has `position` on. */
+  readonly extents: (
+    fileId: number,
+    version: number,
+    position: number
+  ) => Effect.Effect<ReadonlyArray<Extent>, Refusal>
+  /** Remembers the hash of a version's content. */
+  readonly setHash: (fileId: number, version: number, sha256: Sha256) => Effect.Effect<void, Refusal>
+}>()("fip/server/files/FileRepo") {
+  static readonly layer = Layer.effect(
+    FileRepo,
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const { bytesPerUser, filesPerUser } = yield* ServerConfig
+
+      const batch = sql.literal(String(EXTENTS_PER_BATCH))
+
+      interface Row extends OwnerColumns, Nullable<FileColumns>, Nullable<ExtentColumns> {
+        readonly item: number
+        readonly grant_role: GrantRole | null
+      }
+
+      const locateAll = Effect.fnUntraced(function*(requests: ReadonlyArray<LocateRequest>) {
+        const now = new Date(yield* Clock.currentTimeMillis)
+        const rows = yield* sql<Row>`
+          select
+            q.item, u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
+            coalesce(u.bytes_limit, ${bytesPerUser}::bigint) as bytes_limit,
+            coalesce(u.files_limit, ${filesPerUser}::bigint) as files_limit,
+            f.file_id, f.name, f.public, f.size, f.version, encode(f.sha256, 'hex') as sha256,
+            f.created_at, f.modified_at, g.role as grant_role, e.*
+          from unnest(
+            ${bigints(requests.map((_, item) => item))}, ${bigints(requests.map((request) => request.callerId))},
+            ${texts(requests.map((request) => request.owner.toLowerCase()))},
+            ${texts(requests.map((request) => request.name))},
+            ${bigints(requests.map((request) => request.from ?? 0))},
+            ${bigints(requests.map((request) => request.to ?? 0))}
+          ) as q (item, caller_id, owner_key, name, range_from, range_to)
+          join users u on u.username_key = q.owner_key
+          left join files f on f.owner_id = u.user_id and f.name = q.name and f.deleted_at is null
+          left join grants g on g.file_id = f.file_id and g.user_id = q.caller_id
+            and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
+          left join lateral (
+            select
+              e.position, e.length, e.segment_id, e.segment_offset, e.checked_from, e.checked_to, e.checksums
+            from extents e
+            where q.range_from < q.range_to and e.file_id = f.file_id and e.until_version is null
+              and e.position < q.range_to and e.position >= (
+                select s.position from extents s
+                where s.file_id = f.file_id and s.until_version is null and s.position <= q.range_from
+                order by s.position desc limit 1
+              )
+            order by e.position
+            limit ${batch}
+          ) e on true
+          order by q.item, e.position`
+        const found: Array<Located & { readonly extents: Array<Extent> } | undefined> = requests.map(() => undefined)
+        for (const row of rows) {
+          const request = requests[row.item]
+          if (request === undefined) continue
+          let located = found[row.item]
+          if (located === undefined) {
+            const file = isPresent<FileColumns>(row, "file_id") ? toFile(row) : undefined
+            const facts = { callerId: request.callerId, ownerId: row.owner_id, grant: row.grant_role ?? undefined }
+            located = {
+              callerId: request.callerId,
+              owner: toOwner(row),
+              name: request.name,
+              file,
+              role: file === undefined ? undefined : roleOf({ ...facts, isPublic: file.isPublic }),
+              extents: []
+            }
+            found[row.item] = located
+          }
+          if (isPresent<ExtentColumns>(row, "position")) located.extents.push(toExtent(row))
+        }
+        return found.map((located) => ({ located }))
+      }, Effect.mapError(databaseRefusal))
+
+      const locate = yield* Batcher.make({ run: locateAll, concurrency: 2, maxItems: 64 })
+
+      interface VersionColumns {
+        readonly version: number
+        readonly size: number
+        readonly sha256: Sha256 | null
+        readonly author: Username
+        readonly created_at: Date
+      }
+      const toVersion = (row: VersionColumns): VersionRow => ({
+        version: row.version,
+        size: row.size,
+        sha256: row.sha256 ?? undefined,
+        author: row.author,
+        createdAt: row.created_at.getTime()
+      })
+      const versionColumns = sql.literal("version, size, encode(sha256, 'hex') as sha256, author, created_at")
+
+      return FileRepo.of({
+        locate: (request) => Effect.map(locate(request), ({ located }) => located),
+
+        version: (fileId, version) =>
+          sql<VersionColumns>`
+            select ${versionColumns} from versions
+            where file_id = ${fileId}::bigint and version = ${version}::bigint`.pipe(
+            Effect.mapBoth({
+              onFailure: databaseRefusal,
+              onSuccess: ([row]) => row === undefined ? undefined : toVersion(row)
+            })
+          ),
+
+        versions: (fileId, limit) =>
+          sql<VersionColumns>`
+            select ${versionColumns} from versions
+            where file_id = ${fileId}::bigint order by version desc limit ${limit}::bigint`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: (rows) => rows.map(toVersion) })
+          ),
+
+        // Of the extents of a version that is not the current one, some still belong to the current one, and the others
+        // were closed by a later one: two branches, each with an index. In each, the first extent is the last that
+        // begins at or before the position.
+        extents: (fileId, version, position) =>
+          sql<ExtentColumns>`
+            select position, length, segment_id, segment_offset, checked_from, checked_to, checksums
+            from (
+              (
+                select * from extents
+                where file_id = ${fileId}::bigint and until_version is null and from_version <= ${version}::bigint
+                  and position >= coalesce((
+                    select position from extents
+                    where file_id = ${fileId}::bigint and until_version is null and from_version <= ${version}::bigint
+                      and position <= ${position}::bigint
+                    order by position desc limit 1
+                  ), 0)
+                order by position limit ${batch}
+              ) union all (
+                select * from extents
+                where file_id = ${fileId}::bigint and until_version > ${version}::bigint
+                  and from_version <= ${version}::bigint and position + length > ${position}::bigint
+                order by position limit ${batch}
+              )
+            ) e
+            order by position limit ${batch}`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: (rows) => rows.map(toExtent) })
+          ),
+
+        setHash: (fileId, version, sha256) =>
+          sql`
+            with hashed as (
+              update versions set sha256 = decode(${sha256}, 'hex')
+              where file_id = ${fileId}::bigint and version = ${version}::bigint
+            )
+            update files set sha256 = decode(${sha256}, 'hex')
+            where file_id = ${fileId}::bigint and version = ${version}::bigint`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: () => undefined })
+          )
+      })
+    })
+  )
+}

@@ -1,0 +1,244 @@
+/**
+ * What a group of changes does to the database: decided under locks, one change after the other, in the order in which
+ * they were asked for. Pure.
+ */
+import { Result } from "effect"
+import type { FileName } from "../../protocol/FileName.ts"
+import type { Sha256, UploadId, Username } from "../../protocol/Identity.ts"
+import { type Refusal, refuse } from "../../protocol/Refusal.ts"
+import type { Written } from "../../protocol/Request.ts"
+import {
+  type Change,
+  type Copy,
+  type Delete,
+  type Rename,
+  type Restore,
+  type Slot,
+  slotsOf,
+  type Store
+} from "./Change.ts"
+import { type Extent, layOut, without } from "./Extent.ts"
+import {
+  afford,
+  expectVersion,
+  type FileRow,
+  isVacant,
+  labelOf,
+  occupied,
+  type Owner,
+  permit,
+  type Place,
+  store
+} from "./Rules.ts"
+
+/** A file that a plan writes; `fileId` is set when a new one has been inserted. */
+export interface Target {
+  fileId: number | undefined
+}
+
+export interface FileUpdate {
+  readonly fileId: number
+  readonly name: FileName
+  readonly size: number
+  readonly version: number
+  readonly sha256: Sha256 | undefined
+  readonly modifiedAt: number
+  readonly isDeleted: boolean
+}
+
+/** What a group of changes writes. */
+export class Plan {
+  readonly created: Array<
+    Slot & { readonly target: Target; readonly size: number; readonly sha256: Sha256 | undefined }
+  > = []
+  readonly updated: Array<FileUpdate> = []
+  readonly versions: Array<{
+    readonly target: Target
+    readonly version: number
+    readonly size: number
+    readonly sha256: Sha256 | undefined
+    readonly author: Username
+  }> = []
+  /** The current extents that begin in [from, to) end with the version before `version`. */
+  readonly closed: Array<
+    { readonly fileId: number; readonly from: number; readonly to: number; readonly version: number }
+  > = []
+  readonly extents: Array<{ readonly target: Target; readonly version: number; readonly extent: Extent }> = []
+  /** Extents of one version that become those of another. */
+  readonly copied: Array<{
+    readonly sourceId: number
+    readonly sourceVersion: number
+    readonly target: Target
+    readonly version: number
+  }> = []
+  /** Those whose counters moved, as they are then. */
+  readonly owners = new Map<number, Owner>()
+  readonly uploads: Array<{ readonly uploadId: UploadId; readonly outcome: Written }> = []
+}
+
+/** What is known of the store while a group is decided: rows that are locked. */
+export interface Locked {
+  /** Kept up to date from one change to the next. */
+  readonly owners: Map<number, Owner>
+  /** A slot as the caller of a change sees it. */
+  readonly placeOf: (change: Change, slot: Slot) => Place | undefined
+  /** The version that a `Restore` brings back. */
+  readonly versionOf: (change: Restore) => { readonly size: number; readonly sha256: Sha256 | undefined } | undefined
+  /** The current extents that a `Store` overlaps. */
+  readonly overlapped: (change: Store) => ReadonlyArray<Extent>
+}
+
+const END = Number.MAX_SAFE_INTEGER
+
+const charge = (locked: Locked, plan: Plan, owner: Owner, bytes: number, files: number): void => {
+  const charged: Owner = {
+    ...owner,
+    bytesUsed: owner.bytesUsed + bytes,
+    filesUsed: owner.filesUsed + files
+  }
+  locked.owners.set(owner.userId, charged)
+  plan.owners.set(owner.userId, charged)
+}
+
+const written = (
+  owner: Owner,
+  name: FileName,
+  file: { readonly size: number; readonly version: number; readonly sha256: Sha256 | undefined }
+): Written => ({
+  owner: owner.username,
+  name,
+  size: file.size,
+  version: file.version,
+  ...(file.sha256 === undefined ? {} : { sha256: file.sha256 })
+})
+
+const createFile = (
+  plan: Plan,
+  slot: Slot,
+  author: Username,
+  content: { readonly size: number; readonly sha256: Sha256 | undefined }
+): Target => {
+  const target: Target = { fileId: undefined }
+  plan.created.push({ ...slot, target, size: content.size, sha256: content.sha256 })
+  plan.versions.push({ target, version: 1, size: content.size, sha256: content.sha256, author })
+  return target
+}
+
+const nextVersion = (
+  plan: Plan,
+  file: FileRow,
+  author: Username,
+  now: number,
+  content: { readonly size: number; readonly sha256: Sha256 | undefined }
+): { readonly target: Target; readonly version: number } => {
+  const version = file.version + 1
+  const { fileId, name } = file
+  plan.updated.push({ fileId, name, version, modifiedAt: now, isDeleted: false, ...content })
+  plan.versions.push({ target: { fileId }, version, author, ...content })
+  return { target: { fileId }, version }
+}
+
+const applyStore = (change: Store, subject: Place, locked: Locked, plan: Plan, now: number) =>
+  Result.map(store(subject, change), ({ file, position, size }): Written => {
+    const author = change.caller.username
+    if (file === undefined) {
+      const target = createFile(plan, change, author, { size, sha256: change.sha256 })
+      for (const extent of layOut(change.spans, 0)) plan.extents.push({ target, version: 1, extent })
+      charge(locked, plan, subject.owner, size, 1)
+      return written(subject.owner, change.name, { size, version: 1, sha256: change.sha256 })
+    }
+    const isWhole = change.mode === "write" || change.mode === "replace"
+    const sha256 = isWhole ? change.sha256 : undefined
+    const { target, version } = nextVersion(plan, file, author, now, { size, sha256 })
+    const add = (extent: Extent) => plan.extents.push({ target, version, extent })
+    if (isWhole) {
+      if (file.size > 0) plan.closed.push({ fileId: file.fileId, from: 0, to: END, version })
+    } else if (change.length > 0) {
+      const overlapped = locked.overlapped(change)
+      const [first] = overlapped
+      const last = overlapped.at(-1)
+      if (first !== undefined && last !== undefined) {
+        plan.closed.push({ fileId: file.fileId, from: first.position, to: last.position + 1, version })
+      }
+      for (const extent of overlapped) {
+        for (const rest of without(extent, position, position + change.length)) add(rest)
+      }
+    }
+    for (const extent of layOut(change.spans, position)) add(extent)
+    charge(locked, plan, subject.owner, size - file.size, 0)
+    return written(subject.owner, change.name, { size, version, sha256 })
+  })
+
+const applyDelete = (change: Delete, subject: Place, locked: Locked, plan: Plan) =>
+  Result.gen(function*() {
+    const permitted = yield* permit(subject, "delete")
+    const file = yield* expectVersion(subject, permitted, change.expected)
+    plan.updated.push({ ...file, isDeleted: true })
+    charge(locked, plan, subject.owner, -file.size, -1)
+    return written(subject.owner, file.name, file)
+  })
+
+const applyRename = (change: Rename, subject: Place, target: Place, plan: Plan) =>
+  Result.gen(function*() {
+    const permitted = yield* permit(subject, "rename")
+    const file = yield* expectVersion(subject, permitted, change.expected)
+    if (!isVacant(target)) return yield* Result.fail(occupied(target, "new_name"))
+    plan.updated.push({ ...file, name: change.newName, isDeleted: false })
+    return written(subject.owner, change.newName, file)
+  })
+
+const applyCopy = (change: Copy, subject: Place, target: Place, locked: Locked, plan: Plan) =>
+  Result.gen(function*() {
+    const permitted = yield* permit(subject, "read")
+    const file = yield* expectVersion(subject, permitted, change.expected)
+    if (!isVacant(target)) return yield* Result.fail(occupied(target, "new_name"))
+    yield* afford(target, file.size, 1)
+    const slot: Slot = { ownerId: target.owner.userId, name: change.newName }
+    const copy = createFile(plan, slot, change.caller.username, file)
+    if (file.size > 0) {
+      plan.copied.push({ sourceId: file.fileId, sourceVersion: file.version, target: copy, version: 1 })
+    }
+    charge(locked, plan, target.owner, file.size, 1)
+    return written(target.owner, change.newName, { ...file, version: 1 })
+  })
+
+const applyRestore = (change: Restore, subject: Place, locked: Locked, plan: Plan, now: number) =>
+  Result.gen(function*() {
+    const permitted = yield* permit(subject, "edit")
+    const file = yield* expectVersion(subject, permitted, change.expected)
+    const restored = locked.versionOf(change)
+    if (restored === undefined) return yield* Result.fail(noSuchVersion(subject, change.version))
+    yield* afford(subject, restored.size - file.size, 0)
+    const { target, version } = nextVersion(plan, file, change.caller.username, now, restored)
+    if (file.size > 0) plan.closed.push({ fileId: file.fileId, from: 0, to: END, version })
+    if (restored.size > 0) {
+      plan.copied.push({ sourceId: file.fileId, sourceVersion: change.version, target, version })
+    }
+    charge(locked, plan, subject.owner, restored.size - file.size, 0)
+    return written(subject.owner, file.name, { ...restored, version })
+  })
+
+export const noSuchVersion = (place: Place, version: number): Refusal =>
+  refuse("2:nf", `${labelOf(place)} has no version ${version}`, "version")
+
+const gone = refuse("2:unf", "the account that owns the file does not exist any more")
+
+/** Decides on one change and adds what it writes to the plan; a refusal adds nothing. */
+export const apply = (change: Change, locked: Locked, plan: Plan, now: number): Result.Result<Written, Refusal> => {
+  const [slot, other] = slotsOf(change)
+  const subject = locked.placeOf(change, slot)
+  const target = other === undefined ? subject : locked.placeOf(change, other)
+  if (subject === undefined || target === undefined) return Result.fail(gone)
+  switch (change._tag) {
+    case "Store":
+      return applyStore(change, subject, locked, plan, now)
+    case "Delete":
+      return applyDelete(change, subject, locked, plan)
+    case "Rename":
+      return applyRename(change, subject, target, plan)
+    case "Copy":
+      return applyCopy(change, subject, target, locked, plan)
+    case "Restore":
+      return applyRestore(change, subject, locked, plan, now)
+  }
+}
