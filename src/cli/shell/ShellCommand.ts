@@ -1,0 +1,58 @@
+/**
+ * How a command of the shell is defined: one value from which its parser, its help, its page in docs/commands.md and its
+ * handler come. Define it in commands/<group>.ts and list it in commandTree.ts; nothing else knows it by name.
+ */
+import { Context, Effect, type FileSystem, type Path } from "effect"
+import { Command } from "effect/cli"
+import type { FipClient } from "../../client/FipClient.ts"
+import type { CommandError, CommandKind } from "./Failure.ts"
+import type { Output } from "./Output.ts"
+import type { Questions } from "./Questions.ts"
+import { type Outcome, reportOutcome } from "./Report.ts"
+
+/** What a handler may use. */
+export type CommandServices = FipClient | Output | Questions | FileSystem.FileSystem | Path.Path
+
+/** What the shell and the documentation know of a command besides its parser. */
+export interface CommandFacts {
+  /** As people write it: upper case. */
+  readonly title: string
+  readonly kind: CommandKind
+  /** Words after the command's name that are no secret; what follows is never kept in the history. */
+  readonly publicWords: number
+  /** What `result` holds with `--json`. */
+  readonly json: string
+}
+
+export const CommandFacts = Context.Reference<CommandFacts>("fip/cli/shell/CommandFacts", {
+  defaultValue: () => ({ title: "", kind: "request", publicWords: Number.POSITIVE_INFINITY, json: "" })
+})
+
+/** Defines a command. `name` is upper case, and several words for a command of a family (`QUERY FILE`). */
+export const shellCommand = <const Config extends Command.Command.Config>(definition: {
+  readonly name: string
+  readonly summary: string
+  readonly examples: ReadonlyArray<Command.Command.Example>
+  readonly json: string
+  readonly input: Config
+  readonly kind?: CommandKind
+  readonly publicWords?: number
+  readonly run: (input: Command.Command.Config.Infer<Config>) => Effect.Effect<Outcome, CommandError, CommandServices>
+}) => {
+  const words = definition.name.split(" ")
+  const report = (outcome: Outcome) => reportOutcome(words[0] ?? "", outcome)
+  return Command.make(
+    (words.at(-1) ?? "").toLowerCase(),
+    definition.input,
+    (input) => Effect.flatMap(definition.run(input), report)
+  ).pipe(
+    Command.withDescription(definition.summary),
+    Command.withExamples(definition.examples),
+    Command.annotate(CommandFacts, {
+      title: definition.name,
+      kind: definition.kind ?? "request",
+      publicWords: definition.publicWords ?? Number.POSITIVE_INFINITY,
+      json: definition.json
+    })
+  )
+}

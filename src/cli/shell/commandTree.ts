@@ -1,0 +1,24 @@
+/** All commands of the shell: the tree that every line is parsed by, in any mode. */
+import { Command } from "effect/cli"
+import { accountCommands } from "./commands/account.ts"
+import { fileCommands } from "./commands/files.ts"
+import { helpCommand } from "./commands/help.ts"
+import { queryCommands } from "./commands/queries.ts"
+import { readCommands } from "./commands/read.ts"
+import { sessionCommands } from "./commands/session.ts"
+import { sharingCommands } from "./commands/sharing.ts"
+import { transferCommands } from "./commands/transfer.ts"
+
+/** Lets HELP refer to the tree; the annotation keeps its type out of the tree's own. */
+const root = (): Command.Command.Any => commandTree
+
+export const commandTree = Command.make("fip").pipe(
+  Command.withSubcommands([
+    { group: "session", commands: [...sessionCommands, helpCommand(root)] },
+    { group: "account", commands: accountCommands },
+    { group: "files", commands: [...readCommands, ...fileCommands] },
+    { group: "transfer", commands: transferCommands },
+    { group: "sharing", commands: sharingCommands },
+    { group: "queries", commands: queryCommands }
+  ])
+)

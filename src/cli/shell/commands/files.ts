@@ -1,0 +1,157 @@
+/** Commands that make, change and remove files with what is typed on the line. */
+import { Effect, Option } from "effect"
+import type { TransferError } from "../../../client/ClientError.ts"
+import type { ContentInput, FileInput, WriteOptions } from "../../../client/FipClient.ts"
+import { FipClient } from "../../../client/FipClient.ts"
+import type { SuccessCode } from "../../../protocol/Code.ts"
+import { type FileRef, formatFileRef } from "../../../protocol/FileName.ts"
+import type { Written } from "../../../protocol/Request.ts"
+import { formatBytes } from "../format.ts"
+import { data, file, ifVersion, newName, position, target, targetOf, version } from "../inputs.ts"
+import type { Outcome } from "../Report.ts"
+import { shellCommand } from "../ShellCommand.ts"
+
+/** What `result` holds after every command that writes a file. */
+export const WRITTEN = "`owner`, `name`, `size`, `version`; `sha256` where it is known"
+
+export const written = (code: SuccessCode, done: string, result: Written): Outcome => ({
+  code,
+  message: `${done} (${formatBytes(result.size)}, version ${result.version})`,
+  result
+})
+
+export const expected = (ifVersion: Option.Option<number>): WriteOptions => ({
+  expectedVersion: Option.getOrUndefined(ifVersion)
+})
+
+const create = shellCommand({
+  name: "CREATE",
+  summary: "Make an empty file; refused if there is one of that name",
+  examples: [{ command: "CREATE notes.txt" }, { command: "CREATE docs/plan.md -bye" }],
+  json: WRITTEN,
+  input: target,
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const file = yield* targetOf(input)
+    return written("1:fnew", `created ${formatFileRef(file)}`, yield* client.create(file))
+  })
+})
+
+/** WRITE, REPLACE and APPEND differ in the client's method alone. */
+const contentCommand = (definition: {
+  readonly name: string
+  readonly summary: string
+  readonly example: string
+  readonly done: string
+  readonly send: (
+    client: FipClient["Service"],
+    file: FileInput,
+    content: ContentInput,
+    options: WriteOptions
+  ) => Effect.Effect<Written, TransferError>
+}) =>
+  shellCommand({
+    name: definition.name,
+    summary: definition.summary,
+    examples: [{ command: definition.example }, { command: `${definition.name} notes.txt -- "- a line with a dash"` }],
+    json: WRITTEN,
+    input: { file, data, ifVersion },
+    run: Effect.fnUntraced(function*({ data, file, ifVersion }) {
+      const client = yield* FipClient
+      const result = yield* definition.send(client, file, data, expected(ifVersion))
+      return written("1:amnd", `${definition.done} ${formatFileRef(file)}`, result)
+    })
+  })
+
+const write = contentCommand({
+  name: "WRITE",
+  summary: "Store text as the content of a file, which is made if it is not there",
+  example: "WRITE notes.txt \"buy milk\"",
+  done: "wrote",
+  send: (client, file, content, options) => client.write(file, content, options)
+})
+
+const replace = contentCommand({
+  name: "REPLACE",
+  summary: "Replace the whole content of a file that is there",
+  example: "REPLACE notes.txt \"buy bread\" --if-version 3",
+  done: "replaced",
+  send: (client, file, content, options) => client.replace(file, content, options)
+})
+
+const append = contentCommand({
+  name: "APPEND",
+  summary: "Add text to the end of a file",
+  example: "APPEND notes.txt \", and butter\"",
+  done: "appended to",
+  send: (client, file, content, options) => client.append(file, content, options)
+})
+
+const patch = shellCommand({
+  name: "PATCH",
+  summary: "Overwrite bytes from a position on; past the end the file grows",
+  examples: [{ command: "PATCH notes.txt MILK --position 4" }],
+  json: WRITTEN,
+  input: { file, data, position, ifVersion },
+  run: Effect.fnUntraced(function*({ data, file, ifVersion, position }) {
+    const client = yield* FipClient
+    const result = yield* client.patch(file, position, data, expected(ifVersion))
+    return written("1:amnd", `patched ${formatFileRef(file)}`, result)
+  })
+})
+
+const remove = shellCommand({
+  name: "DELETE",
+  summary: "Delete a file",
+  examples: [{ command: "DELETE notes.txt" }],
+  json: "`owner`, `name`",
+  input: { ...target, ifVersion },
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const file = yield* targetOf(input)
+    const result = yield* client.delete(file, expected(input.ifVersion))
+    return { code: "1:fdel", message: `deleted ${formatFileRef(file)}`, result }
+  })
+})
+
+const renamed = (file: FileRef, name: string): string => `${formatFileRef(file)} to ${name}`
+
+const rename = shellCommand({
+  name: "RENAME",
+  summary: "Give a file another name, in the same or another folder of its owner",
+  examples: [{ command: "RENAME notes.txt docs/notes.txt" }],
+  json: WRITTEN,
+  input: { file, name: newName("new", "the new name, among the owner's files") },
+  run: Effect.fnUntraced(function*({ file, name }) {
+    const client = yield* FipClient
+    return written("1:ren", `renamed ${renamed(file, name)}`, yield* client.rename(file, name))
+  })
+})
+
+const copy = shellCommand({
+  name: "COPY",
+  summary: "Copy a file, yours or one shared with you, to a file of your own",
+  examples: [{ command: "COPY ~alice/report.pdf docs/report.pdf" }],
+  json: WRITTEN,
+  input: { file, name: newName("new", "the copy's name, among your own files") },
+  run: Effect.fnUntraced(function*({ file, name }) {
+    const client = yield* FipClient
+    return written("1:cpy", `copied ${renamed(file, name)}`, yield* client.copy(file, name))
+  })
+})
+
+const restore = shellCommand({
+  name: "RESTORE",
+  summary: "Bring back an earlier version of a file as its newest one",
+  examples: [{ command: "RESTORE notes.txt --version 3" }],
+  json: WRITTEN,
+  input: { ...target, version },
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const file = yield* targetOf(input)
+    const result = yield* client.restore(file, input.version)
+    return written("1:rst", `restored version ${input.version} of ${formatFileRef(file)}`, result)
+  })
+})
+
+export const fileCommands = [create, write, replace, append, patch, remove, rename, copy, restore] as const

@@ -1,0 +1,31 @@
+/** HELP, which needs the tree that it is a part of. */
+import { Effect } from "effect"
+import { Argument, Command } from "effect/cli"
+import { UsageError } from "../Failure.ts"
+import { commandHelps, overview, page } from "../help.ts"
+import { shellCommand } from "../ShellCommand.ts"
+
+export const helpCommand = (root: () => Command.Command.Any) =>
+  shellCommand({
+    name: "HELP",
+    summary: "List the commands, or tell all about one",
+    examples: [{ command: "HELP" }, { command: "HELP GRANT" }],
+    json: "`commands` (an array of `name`, `group`, `usage`, `summary`)",
+    input: {
+      words: Argument.String("command").pipe(
+        Argument.withDescription("a command, such as GRANT or QUERY FILE"),
+        Argument.atMost(2)
+      )
+    },
+    run: Effect.fnUntraced(function*({ words }) {
+      const title = words.join(" ").toUpperCase()
+      const all = yield* commandHelps(root())
+      const chosen = all.filter((help) => title === "" || help.name === title || help.name.startsWith(`${title} `))
+      if (chosen.length === 0) {
+        return yield* new UsageError({ message: `there is no command "${words.join(" ")}": HELP lists them all` })
+      }
+      const result = { commands: chosen.map(({ group, name, summary, usage }) => ({ name, group, usage, summary })) }
+      const text = title === "" ? overview(all) : chosen.map(page).join("\n\n")
+      return { code: "local:ok", message: "help", result, text }
+    })
+  }).pipe(Command.withAlias("?"))

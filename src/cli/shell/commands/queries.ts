@@ -1,0 +1,171 @@
+/** QUERY: what the server knows about the user, their files and their sessions. */
+import { Effect } from "effect"
+import { Command } from "effect/cli"
+import { FipClient } from "../../../client/FipClient.ts"
+import { formatFileRef } from "../../../protocol/FileName.ts"
+import type { Storage } from "../../../protocol/Request.ts"
+import { formatBytes, formatPairs, formatTable, formatTime } from "../format.ts"
+import { target, targetOf } from "../inputs.ts"
+import { CommandFacts, shellCommand } from "../ShellCommand.ts"
+import { list } from "./list.ts"
+
+const STORAGE = "`bytes_used`, `bytes_limit`, `files_used`, `files_limit`"
+
+const storagePairs = (storage: Storage): ReadonlyArray<readonly [string, string]> => [
+  ["bytes used", `${formatBytes(storage.bytes_used)} of ${formatBytes(storage.bytes_limit)}`],
+  ["files used", `${storage.files_used} of ${storage.files_limit}`]
+]
+
+const storage = shellCommand({
+  name: "QUERY STORAGE",
+  summary: "How much you store, and how much you may",
+  examples: [{ command: "QUERY storage" }],
+  json: STORAGE,
+  input: {},
+  run: Effect.fnUntraced(function*() {
+    const client = yield* FipClient
+    const result = yield* client.queryStorage
+    return { code: "1:qa", message: "what you store", result, text: formatPairs(storagePairs(result)) }
+  })
+})
+
+const user = shellCommand({
+  name: "QUERY USER",
+  summary: "Your account",
+  examples: [{ command: "QUERY user" }],
+  json: `\`username\`, \`created_at\`, \`sessions\` (how many), ${STORAGE}`,
+  input: {},
+  run: Effect.fnUntraced(function*() {
+    const client = yield* FipClient
+    const result = yield* client.queryUser
+    const text = formatPairs([
+      ["user", result.username],
+      ["since", formatTime(result.created_at)],
+      ["sessions", String(result.sessions)],
+      ...storagePairs(result)
+    ])
+    return { code: "1:qa", message: `the account ${result.username}`, result, text }
+  })
+})
+
+const file = shellCommand({
+  name: "QUERY FILE",
+  summary: "One file: size, version, times, your role",
+  examples: [{ command: "QUERY file notes.txt" }],
+  json: "`owner`, `name`, `size`, `version`, `created_at`, `modified_at`, `role`, `public`; `sha256` where it is known",
+  input: target,
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const ref = yield* targetOf(input)
+    const result = yield* client.queryFile(ref)
+    const text = formatPairs([
+      ["name", result.name],
+      ["owner", result.owner],
+      ["size", `${formatBytes(result.size)} (${result.size} bytes)`],
+      ["version", String(result.version)],
+      ["created", formatTime(result.created_at)],
+      ["modified", formatTime(result.modified_at)],
+      ["your role", result.role],
+      ["public", result.public ? "yes" : "no"],
+      ["sha256", result.sha256 ?? "not known yet"]
+    ])
+    return { code: "1:qa", message: `the file ${formatFileRef(ref)}`, result, text }
+  })
+})
+
+const permission = shellCommand({
+  name: "QUERY PERMISSION",
+  summary: "Who may do what to a file",
+  examples: [{ command: "QUERY permission notes.txt" }],
+  json: "`owner`, `name`, `public`, `grants` (an array of `username`, `role`, `granted_by`, `granted_at`, " +
+    "`expires_at` unless permanent)",
+  input: target,
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const ref = yield* targetOf(input)
+    const result = yield* client.queryPermission(ref)
+    const rows = [
+      [result.owner, "OWNER", "", "", ""],
+      ...(result.public ? [["everybody", "READ", "", "", ""]] : []),
+      ...result.grants.map((grant) => [
+        grant.username,
+        grant.role,
+        grant.expires_at === undefined ? "permanent" : formatTime(grant.expires_at),
+        grant.granted_by,
+        formatTime(grant.granted_at)
+      ])
+    ]
+    const columns = ["USER", "ROLE", "UNTIL", "GRANTED BY", "ON"].map((title) => ({ title }))
+    return {
+      code: "1:qa",
+      message: `who may do what to ${formatFileRef(ref)}`,
+      result,
+      text: formatTable(columns, rows)
+    }
+  })
+})
+
+const sessions = shellCommand({
+  name: "QUERY SESSIONS",
+  summary: "Where you are logged in",
+  examples: [{ command: "QUERY sessions" }],
+  json: "`sessions` (an array of `session_id`, `device`, `address`, `created_at`, `last_seen_at`, `expires_at`, " +
+    "`current`)",
+  input: {},
+  run: Effect.fnUntraced(function*() {
+    const client = yield* FipClient
+    const result = yield* client.querySessions
+    const rows = result.sessions.map((session) => [
+      session.current ? "this one" : "",
+      session.session_id,
+      session.address,
+      formatTime(session.created_at),
+      formatTime(session.last_seen_at),
+      formatTime(session.expires_at)
+    ])
+    const columns = ["", "SESSION", "FROM", "SINCE", "LAST SEEN", "ENDS"].map((title) => ({ title }))
+    return { code: "1:qa", message: "your sessions", result, text: formatTable(columns, rows) }
+  })
+})
+
+const versions = shellCommand({
+  name: "QUERY VERSIONS",
+  summary: "The versions of a file that can be read and restored",
+  examples: [{ command: "QUERY versions notes.txt" }],
+  json: "`owner`, `name`, `versions` (an array of `version`, `size`, `author`, `modified_at`, `current`, `sha256` " +
+    "where it is known)",
+  input: target,
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const ref = yield* targetOf(input)
+    const result = yield* client.queryVersions(ref)
+    const rows = result.versions.map((version) => [
+      String(version.version),
+      formatBytes(version.size),
+      version.author,
+      formatTime(version.modified_at),
+      version.current ? "current" : ""
+    ])
+    const columns = [
+      { title: "VERSION", right: true },
+      { title: "SIZE", right: true },
+      { title: "BY" },
+      { title: "MODIFIED" },
+      { title: "" }
+    ]
+    return { code: "1:qa", message: `versions of ${formatFileRef(ref)}`, result, text: formatTable(columns, rows) }
+  })
+})
+
+const query = Command.make("query").pipe(
+  Command.withDescription("Ask about storage, user, file, permission, sessions or versions"),
+  Command.annotate(CommandFacts, {
+    title: "QUERY",
+    kind: "request",
+    publicWords: Number.POSITIVE_INFINITY,
+    json: "depends on what is asked"
+  }),
+  Command.withSubcommands([storage, user, file, permission, sessions, versions])
+)
+
+export const queryCommands = [list, query] as const

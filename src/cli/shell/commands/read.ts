@@ -1,0 +1,133 @@
+/**
+ * READ: a file's bytes to standard output, as they are and nothing else. To a terminal, text is shown without its
+ * control characters, and what is not text only after a question. With `--json`, content is bounded (see MAX_JSON).
+ */
+import { Effect, Option, Stream } from "effect"
+import { Flag } from "effect/cli"
+import { FipClient } from "../../../client/FipClient.ts"
+import { formatFileRef } from "../../../protocol/FileName.ts"
+import type { ReadHead } from "../../../protocol/Request.ts"
+import { TransferFailed, UsageError } from "../Failure.ts"
+import { formatBytes } from "../format.ts"
+import { limit, position, target, targetOf, version } from "../inputs.ts"
+import { Output } from "../Output.ts"
+import { printable } from "../printable.ts"
+import { Questions } from "../Questions.ts"
+import { JsonMode } from "../Report.ts"
+import { shellCommand } from "../ShellCommand.ts"
+
+type Content = Stream.Stream<Uint8Array, TransferFailed>
+
+/** Content in one JSON object is held in memory on both sides of the pipe. */
+const MAX_JSON = 1024 * 1024
+
+const toJson = Effect.fnUntraced(function*(head: ReadHead, content: Content) {
+  const chunks: Array<Uint8Array> = []
+  yield* Stream.runForEach(content, (chunk) =>
+    head.length > MAX_JSON
+      ? Effect.fail(
+        new UsageError({
+          message: `--json holds at most ${formatBytes(MAX_JSON)} and this is ${formatBytes(head.length)}: ` +
+            "use --limit, or DOWNLOAD"
+        })
+      )
+      : Effect.sync(() => {
+        chunks.push(chunk)
+      }))
+  const bytes = Buffer.concat(chunks)
+  const text = asText(bytes)
+  return text === undefined ? { ...head, base64: bytes.toString("base64") } : { ...head, text }
+})
+
+const asText = (bytes: Uint8Array): string | undefined => {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+// Control characters that no text has: all but tab, newline, form feed, return and escape.
+// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
+const NOT_TEXT = /[\u0000-\u0008\u000b\u000e-\u001a\u001c-\u001f]/
+
+const looksBinary = (chunk: Uint8Array): boolean => {
+  try {
+    // The chunk may end in the middle of a character.
+    return NOT_TEXT.test(new TextDecoder("utf-8", { fatal: true }).decode(chunk, { stream: true }))
+  } catch {
+    return true
+  }
+}
+
+const toTerminal = Effect.fnUntraced(function*(head: ReadHead, content: Content) {
+  const output = yield* Output
+  const questions = yield* Questions
+  const decoder = new TextDecoder()
+  let binary: boolean | undefined
+  let held = ""
+  let endsLine = true
+  yield* Stream.runForEach(
+    content,
+    Effect.fnUntraced(function*(chunk) {
+      if (binary === undefined) {
+        binary = looksBinary(chunk)
+        const question = `${head.name} is not text (${formatBytes(head.length)}): show it all the same?`
+        if (binary && !(yield* questions.confirm(question))) {
+          return yield* new UsageError({
+            message: `${head.name} is not text: send standard output to a file, or use DOWNLOAD`
+          })
+        }
+      }
+      if (binary) return yield* output.write(chunk)
+      const text = held + decoder.decode(chunk, { stream: true })
+      // A \r at the end may be half of a line's end.
+      held = text.endsWith("\r") ? "\r" : ""
+      const shown = printable(held === "" ? text : text.slice(0, -1))
+      if (shown !== "") endsLine = shown.endsWith("\n")
+      yield* output.write(shown)
+    })
+  )
+  // The prompt that follows would overwrite an unfinished line.
+  yield* output.write(printable(held + decoder.decode()))
+  if (!endsLine || held !== "") yield* output.write("\n")
+})
+
+const read = shellCommand({
+  name: "READ",
+  summary: "Write the content of a file, or of a part of it, to standard output",
+  examples: [
+    { command: "READ notes.txt" },
+    { command: "READ log.txt --position 1000000 --limit 4096" },
+    { command: "READ notes.txt --version 3", description: "as it was then" }
+  ],
+  json: "`owner`, `name`, `size`, `version`, `position`, `length`, `sha256` where it is known, and the content as " +
+    "`text` if it is UTF-8, else as `base64`; at most 1 MiB of it, more is refused with `local:usage`",
+  kind: "transfer",
+  input: {
+    ...target,
+    position: position.pipe(Flag.optional),
+    limit,
+    version: version.pipe(Flag.optional)
+  },
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const output = yield* Output
+    const file = yield* targetOf(input)
+    const opened = yield* client.open(file, {
+      position: Option.getOrUndefined(input.position),
+      limit: Option.getOrUndefined(input.limit),
+      version: Option.getOrUndefined(input.version)
+    })
+    const { head } = opened
+    // The server has answered: whatever ends the content before its end interrupts it.
+    const content = Stream.mapError(opened.content, (cause) => new TransferFailed({ moved: true, cause }))
+    const done = { code: "1:read", message: `read ${formatBytes(head.length)} of ${formatFileRef(file)}`, text: "" }
+    if (yield* JsonMode) return { ...done, result: yield* toJson(head, content) }
+    if (output.stdoutIsTerminal) yield* toTerminal(head, content)
+    else yield* Stream.runForEach(content, output.write)
+    return { ...done, result: head }
+  })
+})
+
+export const readCommands = [read] as const

@@ -1,0 +1,116 @@
+/** Recursive UPLOAD and DOWNLOAD: what is to move is settled first, then several files move at once. */
+import { Effect, Stream } from "effect"
+import path from "node:path"
+import type { ClientError } from "../../../client/ClientError.ts"
+import type { Transferred } from "../../../client/FipClient.ts"
+import { FipClient } from "../../../client/FipClient.ts"
+import { type FileRef, formatFileRef, parseFileName } from "../../../protocol/FileName.ts"
+import { refuse } from "../../../protocol/Refusal.ts"
+import type { FileInfo } from "../../../protocol/Request.ts"
+import { TransferFailed, UsageError } from "../Failure.ts"
+import { formatBytes, formatCount } from "../format.ts"
+import { kindOf, lastPart, makeFolders, makeRoot, pathBelow, walk } from "../localTree.ts"
+import { formatPlace, type Place } from "../places.ts"
+import { Progress, withProgress } from "../Progress.ts"
+import { note } from "../Report.ts"
+
+/** Enough to fill the line with small files; large ones share it fairly. */
+const AT_ONCE = 16
+
+interface Move {
+  readonly file: FileRef
+  readonly local: string
+  readonly size: number
+}
+
+const total = (moves: ReadonlyArray<Move>): number => moves.reduce((sum, move) => sum + move.size, 0)
+
+/** Moves all files, several at once; the first failure ends the others and names its file. */
+const moveAll = Effect.fnUntraced(function*(
+  moves: ReadonlyArray<Move>,
+  move: (
+    client: FipClient["Service"],
+    move: Move,
+    onProgress: ReturnType<Progress["forFile"]>
+  ) => Effect.Effect<Transferred, ClientError>
+) {
+  const client = yield* FipClient
+  const progress = new Progress(total(moves), moves.length)
+  const files = yield* withProgress(
+    progress,
+    Effect.forEach(moves, (one) =>
+      Effect.matchEffect(move(client, one, progress.forFile()), {
+        onFailure: (cause) =>
+          Effect.fail(new TransferFailed({ file: formatFileRef(one.file), moved: progress.moved, cause })),
+        onSuccess: (result) => {
+          progress.fileDone()
+          return Effect.succeed({ ...result, local: one.local })
+        }
+      }), { concurrency: AT_ONCE })
+  )
+  return { files, totals: { files: files.length, bytes: files.reduce((sum, file) => sum + file.size, 0) } }
+})
+
+const summary = (totals: { readonly files: number; readonly bytes: number }): string =>
+  `${formatCount(totals.files, "file")} (${formatBytes(totals.bytes)})`
+
+export const uploadTree = Effect.fnUntraced(function*(local: string, place: Place | undefined) {
+  if ((yield* kindOf(local)) === "file") {
+    return yield* new UsageError({ message: `${local} is a file: leave out --recursive` })
+  }
+  const prefix = place?.prefix ?? `${path.basename(path.resolve(local))}/`
+  const { files, skipped } = yield* walk(local)
+  const moves: Array<Move> = []
+  for (const { name, path, size } of files) {
+    const full = parseFileName(prefix + name)
+    if (full._tag === "Failure") return yield* new UsageError({ message: `${path}: ${full.failure}` })
+    moves.push({ file: { owner: place?.owner, name: full.success }, local: path, size })
+  }
+  if (skipped > 0) yield* note(`left out ${skipped} under ${local}: links and devices are not sent`)
+  const result = yield* moveAll(
+    moves,
+    (client, move, onProgress) => client.upload(move.local, move.file, { mode: "write", onProgress })
+  )
+  const target = place === undefined ? prefix : formatPlace({ ...place, file: undefined })
+  return { code: "1:amnd", message: `uploaded ${summary(result.totals)} from ${local} to ${target}`, result }
+})
+
+const filesUnder = Effect.fnUntraced(function*(place: Place) {
+  const client = yield* FipClient
+  const files: Array<FileInfo> = []
+  yield* Stream.runForEach(
+    client.list({ owner: place.owner, prefix: place.prefix, recursive: true }),
+    (entry) =>
+      Effect.sync(() => {
+        if (entry._tag === "File") files.push(entry.file)
+      })
+  )
+  return files
+})
+
+export const downloadTree = Effect.fnUntraced(function*(place: Place, local: string | undefined) {
+  const files = yield* filesUnder(place)
+  const folder = formatPlace({ ...place, file: undefined })
+  if (files.length === 0) return yield* refuse("2:nf", `there are no files under ${folder}`)
+  const root = local ?? (lastPart(place.prefix) || (place.owner ?? "."))
+  const moves: Array<Move> = []
+  for (const file of files) {
+    // Only names under the folder that was asked for: a server can send any.
+    const name = file.name.startsWith(place.prefix) ? file.name.slice(place.prefix.length) : ""
+    moves.push({
+      file: { owner: file.owner, name: file.name },
+      local: path.join(root, path.relative(root, yield* pathBelow(root, name))),
+      size: file.size
+    })
+  }
+  yield* makeRoot(root)
+  const folders = makeFolders(root)
+  for (const move of moves) {
+    yield* folders(path.relative(root, path.dirname(move.local)).split(path.sep).filter((part) => part !== ""))
+  }
+  const result = yield* moveAll(
+    moves,
+    (client, move, onProgress) => client.download(move.file, move.local, { onProgress })
+  )
+  return { code: "1:read", message: `downloaded ${summary(result.totals)} from ${folder} to ${root}`, result }
+})

@@ -1,0 +1,89 @@
+/** docs/commands.md, written from the definitions of the commands. `npm run docs` stores it; a test keeps it true. */
+import { Effect } from "effect"
+import { commandTree } from "./commandTree.ts"
+import { type CommandHelp, commandHelps } from "./help.ts"
+
+const INTRODUCTION = `# Commands of the shell
+
+This page is made from the command definitions (\`npm run docs\`).
+
+\`fip connect <host> [port]\` opens the shell; with a command after \`--\` it runs that one and ends; with standard input
+that is no terminal it runs one command a line (\`#\` begins a comment) and stops at the first failure.
+
+- Names of commands and flags may be typed in any case, flags with one dash or two. Arguments and data are taken as typed.
+- A word with blanks goes in quotes: \`'…'\` as it is, \`"…"\` with \`\\"\` and \`\\\\\`. Outside quotes a backslash escapes the
+  next character. A quoted word is never a flag, and neither is anything after \`--\`: \`WRITE f -- -x\`, \`WRITE f "-x"\`.
+- \`docs/a.txt\` is your own file, \`~alice/docs/a.txt\` is Alice's. Where a command takes \`[owner]\`, \`a.txt alice\` is the
+  same as \`~alice/a.txt\`.
+- \`-bye\` after any command leaves afterwards, whatever comes of it.
+- Results go to standard output, messages to standard error.
+
+## Exit status
+
+| status | meaning |
+| --- | --- |
+| 0 | all done |
+| 1 | the server refused |
+| 2 | usage: unknown command or flag, missing argument, unclosed quote, missing local file |
+| 3 | no connection |
+| 4 | trust: the server's key is not the one that was pinned |
+| 5 | authentication: wrong password, or not logged in |
+| 6 | interrupted transfer: connection lost or content damaged in READ, UPLOAD, DOWNLOAD and the …FROM commands |
+| 130 | cancelled with Ctrl-C |
+
+## \`--json\`
+
+One object on one line for each command:
+
+\`\`\`json
+{"command":"LIST","ok":true,"code":"1:qa","message":"1 file, 0 folders","result":{"files":[],"folders":[]}}
+{"command":"READ","ok":false,"code":"2:nf","message":"there is no file notes.txt"}
+\`\`\`
+
+\`command\` is the first word in upper case. A refusal has the wire's \`code\` (docs/protocol.md, section 5), and \`field\`,
+\`retry_after_ms\` and \`current_version\` where the server sent them. A login or a connection that fails before the first
+line of a script is reported as \`AUTH\` or \`CONNECT\`. Other codes:
+
+| code | meaning |
+| --- | --- |
+| \`local:ok\` | done without the server (HELP, CLEAR, BYE) |
+| \`local:usage\` | the line is wrong, or something it needs is missing |
+| \`local:file\` | a file or folder of this machine is missing or cannot be used |
+| \`local:connection\` | no connection, or it was lost |
+| \`local:protocol\` | the server does not speak the protocol as documented |
+| \`local:trust\` | the server's key is not the one that was pinned |
+| \`local:login\` | the command needs a session: log in first |
+| \`local:integrity\` | content did not arrive as it was sent |
+| \`local:cancelled\` | cancelled with Ctrl-C |
+| \`local:internal\` | a defect of this program |
+`
+
+const list = (pairs: ReadonlyArray<readonly [string, string]>): string =>
+  pairs.map(([name, description]) => `- \`${name}\`: ${description}`).join("\n")
+
+const section = (help: CommandHelp): string =>
+  [
+    `### ${help.name}`,
+    `${help.summary}.`,
+    `\`\`\`\n${help.usage}\n\`\`\``,
+    ...(help.arguments.length === 0 ? [] : [list(help.arguments)]),
+    // -bye is on every command and described once, above.
+    ...(help.flags.length === 1 ? [] : [list(help.flags.slice(0, -1))]),
+    `\`\`\`\n${
+      help.examples.map(({ command, description }) =>
+        description === undefined ? command : `${command}   # ${description}`
+      )
+        .join("\n")
+    }\n\`\`\``,
+    `\`result\`: ${help.json}.`
+  ].join("\n\n")
+
+export const commandsMarkdown = Effect.fnUntraced(function*() {
+  const helps = yield* commandHelps(commandTree)
+  const parts: Array<string> = [INTRODUCTION.trimEnd()]
+  helps.forEach((help, index) => {
+    if (help.group !== helps[index - 1]?.group) parts.push(`## ${help.group}`)
+    parts.push(section(help))
+  })
+  return `${parts.join("\n\n")}\n`
+})

@@ -1,0 +1,145 @@
+/** The arguments and flags that several commands share, checked where they are parsed. */
+import { Effect, Option, Redacted, Result, Schema } from "effect"
+import { Argument, CliError, Flag } from "effect/cli"
+import { type FileName, type FileRef, parseFileName, parseFileRef } from "../../protocol/FileName.ts"
+import { Username } from "../../protocol/Identity.ts"
+import type { GrantRole } from "../../protocol/Permission.ts"
+import { UsageError } from "./Failure.ts"
+
+const invalid = (value: string, sentence: string) =>
+  new CliError.ValidationError({ message: `"${value}": ${sentence}` })
+
+/** A file on the server: `notes.txt`, `docs/notes.txt`, `~alice/notes.txt`. */
+const fileArgument = Argument.String("file").pipe(
+  Argument.mapEffect((text) => Effect.mapError(Effect.fromResult(parseFileRef(text)), (fault) => invalid(text, fault))),
+  Argument.withDescription("file on the server: notes.txt, docs/notes.txt, or ~alice/notes.txt for Alice's")
+)
+
+const asUsername = Schema.decodeUnknownOption(Username)
+
+const ownerArgument = Argument.String("owner").pipe(
+  Argument.filterMap(asUsername, () => "a user name: whose file it is"),
+  Argument.withDescription("whose file it is, instead of ~owner/ before its name"),
+  Argument.optional
+)
+
+/** A file, and its owner in either of the two ways to name one. */
+export const target = { file: fileArgument, owner: ownerArgument }
+
+export const targetOf = (input: {
+  readonly file: FileRef
+  readonly owner: Option.Option<Username>
+}): Effect.Effect<FileRef, UsageError> => {
+  if (Option.isNone(input.owner)) return Effect.succeed(input.file)
+  return input.file.owner === undefined
+    ? Effect.succeed({ owner: input.owner.value, name: input.file.name })
+    : Effect.fail(
+      new UsageError({ message: `name the owner once: ~${input.file.owner}/ or "${input.owner.value}", not both` })
+    )
+}
+
+/** A file whose owner can only be given as `~owner/`. */
+export const file = fileArgument
+
+/** A name for a file whose owner is settled already. */
+export const newName = (name: string, whose: string) =>
+  Argument.String(name).pipe(
+    Argument.mapEffect((text): Effect.Effect<FileName, CliError.CliError> =>
+      text.startsWith("~")
+        ? Effect.fail(invalid(text, `${whose}: write the name without ~user/`))
+        : Effect.mapError(Effect.fromResult(parseFileName(text)), (fault) => invalid(text, fault))
+    ),
+    Argument.withDescription(whose)
+  )
+
+/** Content that is typed on the line. */
+export const data = Argument.String("data").pipe(
+  Argument.withDescription("the text to store, in quotes if it has blanks; after -- it may begin with a dash")
+)
+
+export const localPath = (description: string) =>
+  Argument.String("local").pipe(
+    Argument.filter((path) => path !== "", () => "a path on this machine"),
+    Argument.withDescription(description)
+  )
+
+export const user = (description: string) => Argument.String("user").pipe(Argument.withDescription(description))
+
+/** A password as an argument; commands ask for it when it is missing. */
+export const password = (name: string) =>
+  Argument.String(name).pipe(
+    Argument.map((text) => Redacted.make(text)),
+    Argument.withDescription("asked for without echo when it is missing"),
+    Argument.optional
+  )
+
+const wholeNumber = (minimum: number) => (text: string): Option.Option<number> => {
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  return Number.isSafeInteger(value) && value >= minimum ? Option.some(value) : Option.none()
+}
+
+const count = (name: string, minimum: number, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("n"),
+    Flag.filterMap(wholeNumber(minimum), () => `a whole number, ${minimum} or more`),
+    Flag.withDescription(description)
+  )
+
+export const position = count("position", 0, "where it begins, in bytes from the start of the file")
+export const limit = count("limit", 0, "at most so many bytes").pipe(Flag.optional)
+export const version = count("version", 1, "a version of the file (QUERY versions lists them)")
+export const ifVersion = count("if-version", 1, "only if this is still the file's version (else refused with 2:vcf)")
+  .pipe(
+    Flag.optional
+  )
+
+export const recursive = (description: string) =>
+  Flag.Boolean("recursive").pipe(
+    Flag.withAlias("r"),
+    Flag.withDescription(description),
+    Flag.withDefault(false)
+  )
+
+const ROLES = new Map<string, GrantRole>([
+  ["read", "READ"],
+  ["reader", "READ"],
+  ["edit", "EDIT"],
+  ["editor", "EDIT"],
+  ["manage", "MANAGE"],
+  ["manager", "MANAGE"]
+])
+
+export const role = Argument.String("role").pipe(
+  Argument.filterMap(
+    (text) => Option.fromUndefinedOr(ROLES.get(text.toLowerCase())),
+    () => "READ, EDIT or MANAGE (or reader, editor, manager)"
+  ),
+  Argument.withDescription("READ, EDIT or MANAGE, in any case; reader, editor and manager mean the same")
+)
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  "": 1000,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 7 * 86_400_000
+}
+
+/** `30s`, `15m`, `2h`, `7d`, `2w`, a bare number of seconds, or `permanent` (`undefined`). */
+export const parseDuration = (text: string): Result.Result<number | undefined, void> => {
+  if (text.toLowerCase() === "permanent") return Result.succeed(undefined)
+  const [, digits = "", unit = ""] = /^(\d{1,10})([smhdw]?)$/i.exec(text) ?? []
+  const ms = Number(digits) * (UNIT_MS[unit.toLowerCase()] ?? Number.NaN)
+  return digits !== "" && Number.isSafeInteger(ms) && ms > 0 ? Result.succeed(ms) : Result.failVoid
+}
+
+export const duration = Flag.String("duration").pipe(
+  Flag.withMetavar("time"),
+  Flag.filterMap(
+    (text) => Result.getSuccess(parseDuration(text)),
+    () => "a time such as 30s, 15m, 2h, 7d, 2w, or permanent"
+  ),
+  Flag.withDescription("for how long: 30s, 15m, 2h, 7d, 2w, or permanent (the default)"),
+  Flag.withDefault<number | undefined>(undefined)
+)

@@ -1,0 +1,117 @@
+/**
+ * Folders of this machine: what a recursive upload sends, and where a recursive download may write. A name that a
+ * server sent never leads out of the target folder, neither by its parts nor through a link that is there already.
+ */
+import { Effect } from "effect"
+import { lstat, mkdir, readdir, stat } from "node:fs/promises"
+import path from "node:path"
+import { LocalFileError } from "../../client/ClientError.ts"
+import { type FileName, parseFileName } from "../../protocol/FileName.ts"
+
+const attempt = <A>(file: string, what: string, run: () => Promise<A>): Effect.Effect<A, LocalFileError> =>
+  Effect.tryPromise({
+    try: run,
+    catch: (cause) => new LocalFileError({ path: file, message: `${what} ${file}: ${reason(cause)}`, cause })
+  })
+
+const REASONS: ReadonlyMap<string, string> = new Map([
+  ["ENOENT", "there is no such file or folder"],
+  ["EACCES", "permission denied"],
+  ["EPERM", "not permitted"],
+  ["ENOTDIR", "a part of the path is a file"],
+  ["ENOSPC", "no space left on the disk"],
+  ["ENAMETOOLONG", "the name is too long"],
+  ["ELOOP", "too many symbolic links"]
+])
+
+const codeOf = (cause: unknown): string =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
+
+const reason = (cause: unknown): string =>
+  REASONS.get(codeOf(cause)) ?? (cause instanceof Error ? cause.message : String(cause))
+
+/** What there is at a path: `none` when there is nothing. */
+export const kindOf = (file: string): Effect.Effect<"file" | "folder" | "none", LocalFileError> =>
+  attempt(file, "cannot look at", async () => {
+    try {
+      return (await stat(file)).isDirectory() ? "folder" : "file"
+    } catch (cause) {
+      if (codeOf(cause) === "ENOENT") return "none"
+      throw cause
+    }
+  })
+
+export interface LocalFile {
+  readonly path: string
+  /** Below the folder, as a name on the server. */
+  readonly name: FileName
+  readonly size: number
+}
+
+/** All regular files below a folder, in the order of their names. Links and devices are counted and left out. */
+export const walk = Effect.fnUntraced(function*(root: string) {
+  const entries = yield* attempt(root, "cannot read", () => readdir(root, { recursive: true, withFileTypes: true }))
+  const files: Array<LocalFile> = []
+  let skipped = 0
+  for (const entry of entries) {
+    if (entry.isDirectory()) continue
+    if (!entry.isFile()) {
+      skipped++
+      continue
+    }
+    const file = path.join(entry.parentPath, entry.name)
+    const parsed = parseFileName(path.relative(root, file).split(path.sep).join("/"))
+    if (parsed._tag === "Failure") {
+      return yield* new LocalFileError({ path: file, message: `${file} cannot be stored: ${parsed.failure}` })
+    }
+    const { size } = yield* attempt(file, "cannot look at", () => stat(file))
+    files.push({ path: file, name: parsed.success, size })
+  }
+  return { files: files.sort((a, b) => a.name < b.name ? -1 : 1), skipped }
+})
+
+/** The last part of a path or of a name on the server. */
+export const lastPart = (name: string): string => name.split("/").findLast((part) => part !== "") ?? ""
+
+/** Makes folders below a root, each once, and never through a link. */
+export const makeFolders = (root: string) => {
+  const made = new Set<string>()
+  return Effect.fnUntraced(function*(parts: ReadonlyArray<string>) {
+    let folder = root
+    for (const part of parts) {
+      folder = path.join(folder, part)
+      if (made.has(folder)) continue
+      const current = folder
+      yield* attempt(
+        current,
+        "cannot make the folder",
+        () => mkdir(current, { recursive: false }).catch(ignoreExisting)
+      )
+      const found = yield* attempt(current, "cannot look at", () => lstat(current))
+      if (!found.isDirectory()) {
+        return yield* new LocalFileError({ path: current, message: `${current} is in the way: it is not a folder` })
+      }
+      made.add(current)
+    }
+  })
+}
+
+const ignoreExisting = (cause: unknown): void => {
+  if (codeOf(cause) !== "EEXIST") throw cause
+}
+
+/** Makes the target folder of a download, with whatever leads to it. */
+export const makeRoot = (root: string): Effect.Effect<void, LocalFileError> =>
+  attempt(root, "cannot make the folder", () => mkdir(root, { recursive: true }))
+
+/** The path of `name` below `root`; refused when it would be anywhere else. */
+export const pathBelow = (root: string, name: string): Effect.Effect<string, LocalFileError> => {
+  const base = path.resolve(root)
+  const file = path.resolve(base, ...name.split("/"))
+  const relative = path.relative(base, file)
+  const parts = name.split("/")
+  return parseFileName(name)._tag === "Success" && !path.isAbsolute(relative) &&
+      relative.split(path.sep).length === parts.length && !relative.startsWith("..")
+    ? Effect.succeed(file)
+    : Effect.fail(new LocalFileError({ path: root, message: `the server sent a name that is not safe: "${name}"` }))
+}

@@ -1,0 +1,142 @@
+/**
+ * One run of the shell on one connection: connects, logs in when it was given who, runs a command, a script or a person's
+ * lines, and ends its session. The result is the exit status; what went wrong has been reported by then.
+ */
+import { Data, Effect, Layer, Option, type Redacted, Stream } from "effect"
+import type { ConnectError, LocalFileError, TrustError } from "../../client/ClientError.ts"
+import type { ClientOptions } from "../../client/FipClient.ts"
+import { FipClient } from "../../client/FipClient.ts"
+import { isPublic } from "./CommandLine.ts"
+import { commandTree } from "./commandTree.ts"
+import { type CommandError, type CommandKind, ExitStatus, failureOf, UsageError } from "./Failure.ts"
+import { LineReader } from "./LineReader.ts"
+import { Output, type OutputClosed, type OutputStream } from "./Output.ts"
+import { printableLine } from "./printable.ts"
+import { Questions } from "./Questions.ts"
+import { JsonMode, note, reportFailure } from "./Report.ts"
+import { runInteractive, runScript, runWords } from "./Shell.ts"
+import { fromArguments } from "./Tokenizer.ts"
+
+/** Where the lines come from. */
+export type ShellInput =
+  | { readonly _tag: "Command"; readonly words: ReadonlyArray<string> }
+  | { readonly _tag: "Script"; readonly lines: Stream.Stream<string, LocalFileError> }
+  | { readonly _tag: "Terminal"; readonly input: NodeJS.ReadableStream; readonly output: OutputStream }
+
+export interface ShellOptions {
+  readonly client: ClientOptions
+  readonly username: string | undefined
+  readonly password: Redacted.Redacted | undefined
+  readonly json: boolean
+  readonly input: ShellInput
+}
+
+/** `FipClient.layer`, or a stand-in. */
+export type ClientLayer = (
+  options: ClientOptions
+) => Layer.Layer<FipClient, ConnectError | TrustError | LocalFileError>
+
+/** Something outside of commands failed, and was reported. */
+class ShellFailed extends Data.TaggedError("ShellFailed")<{ readonly status: ExitStatus }> {}
+
+/** Reports what a step outside of commands fails with, in the name of the one command there is, if there is one. */
+const failing = (input: ShellInput, step: string, kind: CommandKind) =>
+  Effect.fnUntraced(function*(error: Exclude<CommandError, OutputClosed>) {
+    const command = input._tag === "Command" ? input.words[0] ?? step : step
+    const failure = failureOf(error, kind)
+    yield* reportFailure(command.toUpperCase(), failure)
+    return yield* new ShellFailed({ status: failure.status })
+  })
+
+const connect = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
+  const output = yield* Output
+  const questions = yield* Questions
+  return yield* Layer.build(clientLayer({
+    ...options.client,
+    onNotice: (message) => output.noteUnsafe(`${printableLine(message)}\n`),
+    confirmTrust: questions.attended
+      ? ({ fingerprint, host, port }) =>
+        questions.confirm(`${host}:${port} is new here, and its key is ${fingerprint}. Is that right?`)
+      : undefined
+  }))
+})
+
+const login = Effect.fnUntraced(function*(options: ShellOptions) {
+  const { password, username } = options
+  if (username === undefined) {
+    return password === undefined
+      ? undefined
+      : yield* new UsageError({ message: "a password was given, and no user name" })
+  }
+  const client = yield* FipClient
+  const questions = yield* Questions
+  yield* client.login(username, password ?? (yield* questions.secret(`password of ${username}`)))
+})
+
+const LOGOUT_PATIENCE = "2 seconds"
+
+/** Nobody else has this session's secrets: left alone, it would live on for a month for nothing. */
+const endSession = Effect.gen(function*() {
+  const client = yield* FipClient
+  if (Option.isSome(yield* client.session)) {
+    yield* Effect.interruptible(Effect.timeoutOption(client.logout(), LOGOUT_PATIENCE))
+  }
+}).pipe(Effect.ignore)
+
+const CONNECTION_GONE: ReadonlySet<ExitStatus> = new Set([ExitStatus.NO_CONNECTION, ExitStatus.TRANSFER])
+
+const start = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
+  const context = yield* Effect.catch(
+    connect(options, clientLayer),
+    failing(options.input, "CONNECT", "request")
+  )
+  yield* Effect.provideContext(login(options), context).pipe(Effect.catch(failing(options.input, "AUTH", "login")))
+  return context
+})
+
+const attended = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
+  const reader = yield* LineReader
+  const context = yield* reader.interruptible(start(options, clientLayer))
+  if (Option.isNone(context)) return ExitStatus.CANCELLED
+  yield* note("connected: HELP lists the commands, BYE leaves")
+  return yield* Effect.ensuring(runInteractive, endSession).pipe(Effect.provideContext(context.value))
+})
+
+const unattended = Effect.fnUntraced(function*(
+  options: ShellOptions,
+  clientLayer: ClientLayer,
+  run: Effect.Effect<ExitStatus, ShellFailed | OutputClosed, Effect.Services<ReturnType<typeof runWords>>>
+) {
+  const context = yield* start(options, clientLayer)
+  return yield* run.pipe(
+    Effect.onExit((exit) => exit._tag === "Success" && CONNECTION_GONE.has(exit.value) ? Effect.void : endSession),
+    Effect.provideContext(context)
+  )
+})
+
+/** Runs the shell; the result is the status that the process ends with. */
+export const openShell = (options: ShellOptions, clientLayer: ClientLayer) => {
+  const { input } = options
+  const run = input._tag === "Terminal"
+    ? attended(options, clientLayer).pipe(
+      Effect.provide(LineReader.layer({
+        input: input.input,
+        output: input.output,
+        remembers: (line) => isPublic(commandTree, line)
+      }))
+    )
+    : unattended(
+      options,
+      clientLayer,
+      input._tag === "Command"
+        ? Effect.map(runWords(fromArguments(input.words)), ({ status }) => status)
+        : runScript(
+          input.lines.pipe(Stream.catch((error) => Stream.fromEffect(failing(input, "CONNECT", "request")(error))))
+        )
+    ).pipe(Effect.provide(Questions.layerUnattended))
+  return run.pipe(
+    Effect.scoped,
+    Effect.catchTag("ShellFailed", ({ status }) => Effect.succeed(status)),
+    Effect.provideService(JsonMode, options.json)
+  )
+}
