@@ -80,13 +80,14 @@ export default Effect.gen(function*() {
   yield* sql`create index uploads_user on uploads (user_id)`
   yield* sql`create index uploads_expires_at on uploads (expires_at)`
 
-  // What of an upload is on disk for certain, in whole blocks of 64 KiB (the last one of the content may be shorter).
+  // What of an upload is on disk for certain, with the checksums of the blocks of 64 KiB that are whole in the run.
   yield* sql`
     create table upload_runs (
       upload_id uuid not null references uploads on delete cascade,
       position bigint not null check (position >= 0),
       length bigint not null check (length > 0),
       checksums bytea not null,
-      primary key (upload_id, position)
+      primary key (upload_id, position),
+      check (octet_length(checksums) = 4 * greatest(0, (position + length) / 65536 - (position + 65535) / 65536))
     )`
 })

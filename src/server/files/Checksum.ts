@@ -5,7 +5,7 @@
 import { crc32 } from "node:zlib"
 
 export const BLOCK_BYTES = 64 * 1024
-const CHECKSUM_BYTES = 4
+export const CHECKSUM_BYTES = 4
 
 /** Blocks in a run of `length` bytes. */
 export const blocksIn = (length: number): number => Math.ceil(length / BLOCK_BYTES)

@@ -9,8 +9,8 @@ import * as Fs from "node:fs"
 import * as FsPromises from "node:fs/promises"
 
 export interface Disk {
-  /** `create`: the file must not exist; `update`: for writing to a file that does; `read`: for reading. */
-  readonly open: (path: string, mode: "create" | "update" | "read") => Promise<number>
+  /** `write` makes the file unless it is there; nothing is cut off. */
+  readonly open: (path: string, mode: "write" | "read") => Promise<number>
   /** Bytes written, possibly fewer than given. */
   readonly write: (file: number, chunks: ReadonlyArray<Uint8Array>, position: number) => Promise<number>
   /** Bytes read into `buffers`, in order, possibly fewer than asked for; 0 at the end of the file. */
@@ -28,8 +28,7 @@ export interface Disk {
 }
 
 const FLAGS = {
-  create: Fs.constants.O_WRONLY | Fs.constants.O_CREAT | Fs.constants.O_EXCL,
-  update: Fs.constants.O_WRONLY,
+  write: Fs.constants.O_WRONLY | Fs.constants.O_CREAT,
   read: Fs.constants.O_RDONLY
 } as const
 

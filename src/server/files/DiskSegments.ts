@@ -60,11 +60,11 @@ export class DiskSegments {
     return ready
   }
 
-  private async openForWriting(segment: SegmentId, mode: "create" | "update"): Promise<SegmentFile> {
+  private async openForWriting(segment: SegmentId): Promise<SegmentFile> {
     const folder = this.folderOf(segment)
     try {
       await this.prepareFolder(folder)
-      const descriptor = await this.disk.open(this.pathOf(segment), mode)
+      const descriptor = await this.disk.open(this.pathOf(segment), "write")
       const file = new SegmentFile(this.disk, descriptor, () => this.disk.syncFolder(folder), (failure) => {
         this.files.delete(segment)
         if (failure !== undefined) this.failed.set(segment, failure)
@@ -82,7 +82,7 @@ export class DiskSegments {
     this.opening ??= (async () => {
       try {
         const segment = SegmentId(randomUUID())
-        const file = await this.openForWriting(segment, "create")
+        const file = await this.openForWriting(segment)
         this.shared?.file.retire()
         this.shared = { segment, file, tail: 0 }
         return this.shared
@@ -106,12 +106,9 @@ export class DiskSegments {
     return { segment: shared.segment, offset }
   }
 
-  create(segment: SegmentId): Promise<SegmentFile> {
-    return this.openForWriting(segment, "create")
-  }
-
-  resume(segment: SegmentId): Promise<SegmentFile> {
-    return this.openForWriting(segment, "update")
+  /** Opens a segment for a writer of its own, making it unless it is there. */
+  writer(segment: SegmentId): Promise<SegmentFile> {
+    return this.openForWriting(segment)
   }
 
   sync(segment: SegmentId): Promise<void> {

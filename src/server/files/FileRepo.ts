@@ -15,9 +15,21 @@ import { databaseRefusal } from "../Database.ts"
 import { roleOf } from "../permissions/Policy.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import * as Batcher from "./Batcher.ts"
-import { type Extent, SegmentId } from "./Extent.ts"
+import type { Extent } from "./Extent.ts"
 import { bigints, texts } from "./parameters.ts"
-import type { FileRow, Owner, Place } from "./Rules.ts"
+import {
+  type ExtentColumns,
+  extentColumns,
+  type FileColumns,
+  fileColumns,
+  isPresent,
+  type Nullable,
+  type OwnerColumns,
+  toExtent,
+  toFile,
+  toOwner
+} from "./rows.ts"
+import type { Place } from "./Rules.ts"
 
 /** Extents that one statement gives for one read. */
 export const EXTENTS_PER_BATCH = 64
@@ -43,71 +55,6 @@ export interface VersionRow {
   readonly author: Username
   readonly createdAt: number
 }
-
-export interface OwnerColumns {
-  readonly owner_id: number
-  readonly owner: Username
-  readonly bytes_used: number
-  readonly files_used: number
-  readonly bytes_limit: number
-  readonly files_limit: number
-}
-
-export interface FileColumns {
-  readonly file_id: number
-  readonly name: FileName
-  readonly public: boolean
-  readonly size: number
-  readonly version: number
-  readonly sha256: Sha256 | null
-  readonly created_at: Date
-  readonly modified_at: Date
-}
-
-export interface ExtentColumns {
-  readonly position: number
-  readonly length: number
-  readonly segment_id: string
-  readonly segment_offset: number
-  readonly checked_from: number
-  readonly checked_to: number
-  readonly checksums: Uint8Array
-}
-
-type Nullable<A> = { readonly [K in keyof A]: A[K] | null }
-
-/** The columns of a left join: all of one row, or none. */
-export const isPresent = <A extends object>(row: A | Nullable<A>, key: keyof A): row is A => row[key] !== null
-
-export const toOwner = (row: OwnerColumns): Owner => ({
-  userId: row.owner_id,
-  username: row.owner,
-  bytesUsed: row.bytes_used,
-  filesUsed: row.files_used,
-  bytesLimit: row.bytes_limit,
-  filesLimit: row.files_limit
-})
-
-export const toFile = (row: FileColumns): FileRow => ({
-  fileId: row.file_id,
-  name: row.name,
-  size: row.size,
-  version: row.version,
-  sha256: row.sha256 ?? undefined,
-  isPublic: row.public,
-  createdAt: row.created_at.getTime(),
-  modifiedAt: row.modified_at.getTime()
-})
-
-export const toExtent = (row: ExtentColumns): Extent => ({
-  position: row.position,
-  segment: SegmentId(row.segment_id),
-  offset: row.segment_offset,
-  length: row.length,
-  checkedFrom: row.checked_from,
-  checkedTo: row.checked_to,
-  checksums: row.checksums
-})
 
 export class FileRepo extends Context.Service<FileRepo, {
   /** `undefined`: there is no such owner. */
@@ -144,8 +91,7 @@ export class FileRepo extends Context.Service<FileRepo, {
             q.item, u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
             coalesce(u.bytes_limit, ${bytesPerUser}::bigint) as bytes_limit,
             coalesce(u.files_limit, ${filesPerUser}::bigint) as files_limit,
-            f.file_id, f.name, f.public, f.size, f.version, encode(f.sha256, 'hex') as sha256,
-            f.created_at, f.modified_at, g.role as grant_role, e.*
+            ${fileColumns}, g.role as grant_role, e.*
           from unnest(
             ${bigints(requests.map((_, item) => item))}, ${bigints(requests.map((request) => request.callerId))},
             ${texts(requests.map((request) => request.owner.toLowerCase()))},
@@ -158,9 +104,7 @@ export class FileRepo extends Context.Service<FileRepo, {
           left join grants g on g.file_id = f.file_id and g.user_id = q.caller_id
             and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
           left join lateral (
-            select
-              e.position, e.length, e.segment_id, e.segment_offset, e.checked_from, e.checked_to, e.checksums
-            from extents e
+            select ${extentColumns} from extents e
             where q.range_from < q.range_to and e.file_id = f.file_id and e.until_version is null
               and e.position < q.range_to and e.position >= (
                 select s.position from extents s
@@ -237,8 +181,7 @@ export class FileRepo extends Context.Service<FileRepo, {
         // begins at or before the position.
         extents: (fileId, version, position) =>
           sql<ExtentColumns>`
-            select position, length, segment_id, segment_offset, checked_from, checked_to, checksums
-            from (
+            select ${extentColumns} from (
               (
                 select * from extents
                 where file_id = ${fileId}::bigint and until_version is null and from_version <= ${version}::bigint
@@ -256,7 +199,7 @@ export class FileRepo extends Context.Service<FileRepo, {
                 order by position limit ${batch}
               )
             ) e
-            order by position limit ${batch}`.pipe(
+            order by e.position limit ${batch}`.pipe(
             Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: (rows) => rows.map(toExtent) })
           ),
 

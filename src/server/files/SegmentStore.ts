@@ -12,7 +12,7 @@ import { ServerConfig } from "../ServerConfig.ts"
 import { Disk } from "./Disk.ts"
 import { DiskSegments } from "./DiskSegments.ts"
 import type { SegmentId } from "./Extent.ts"
-import { diskRefusal, type SegmentFile } from "./SegmentFile.ts"
+import { diskRefusal } from "./SegmentFile.ts"
 
 /** Where an append went. */
 export interface Location {
@@ -47,10 +47,8 @@ const attempt = <A>(work: () => Promise<A>): Effect.Effect<A, Refusal> =>
 export class SegmentStore extends Context.Service<SegmentStore, {
   /** Appends to the segment that small writes share. Appends never overlap and never change what was there. */
   readonly append: (chunks: ReadonlyArray<Uint8Array>, length: number) => Effect.Effect<Location, Refusal>
-  /** Makes a segment for one writer. */
-  readonly create: (segment: SegmentId) => Effect.Effect<SegmentWriter, Refusal, Scope.Scope>
-  /** Continues a segment made by `create`, after a restart too. */
-  readonly resume: (segment: SegmentId) => Effect.Effect<SegmentWriter, Refusal, Scope.Scope>
+  /** Makes a segment for one writer, or continues one, after a restart too. */
+  readonly writer: (segment: SegmentId) => Effect.Effect<SegmentWriter, Refusal, Scope.Scope>
   /**
    * Returns when everything written to the segment before is durable. Once it has failed for a segment it fails for
    * ever: what was not synced by then may be lost, and must not be acknowledged.
@@ -74,19 +72,19 @@ export class SegmentStore extends Context.Service<SegmentStore, {
       )
       yield* attempt(() => segments.start())
 
-      const writer = (segment: SegmentId, open: () => Promise<SegmentFile>) =>
-        Effect.map(
-          Effect.acquireRelease(attempt(open), (file) => Effect.sync(() => file.retire())),
-          (file): SegmentWriter => ({
-            segment,
-            write: (offset, chunks) => attempt(() => file.write(offset, chunks))
-          })
-        )
-
       return SegmentStore.of({
         append: (chunks, length) => attempt(() => segments.append(chunks, length)),
-        create: (segment) => writer(segment, () => segments.create(segment)),
-        resume: (segment) => writer(segment, () => segments.resume(segment)),
+        writer: (segment) =>
+          Effect.map(
+            Effect.acquireRelease(
+              attempt(() => segments.writer(segment)),
+              (file) => Effect.sync(() => file.retire())
+            ),
+            (file) => ({
+              segment,
+              write: (offset, chunks) => attempt(() => file.write(offset, chunks))
+            })
+          ),
         sync: (segment) => attempt(() => segments.sync(segment)),
         open: (segment) => segments.open(segment),
         remove: (segment) => attempt(() => segments.remove(segment)),

@@ -1,0 +1,241 @@
+/**
+ * What the database does for a group of changes: every method is one statement, whatever the size of the group, and
+ * runs within the group's transaction.
+ *
+ * Locks are taken in one order everywhere: owners by id, then files by id, then uploads.
+ */
+import { Effect } from "effect"
+import type { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import type { Sha256, UploadId } from "../../protocol/Identity.ts"
+import type { GrantRole } from "../../protocol/Permission.ts"
+import type { Written } from "../../protocol/Request.ts"
+import { keyOf } from "./Change.ts"
+import type { Extent } from "./Extent.ts"
+import { bigints, booleans, bytes, documents, instants, texts, uuids } from "./parameters.ts"
+import type { FileUpdate, Plan } from "./Plan.ts"
+import {
+  type ExtentColumns,
+  extentColumns,
+  type FileColumns,
+  fileColumns,
+  type OwnerColumns,
+  toExtent,
+  toFile,
+  toOwner
+} from "./rows.ts"
+import type { FileRow, Owner } from "./Rules.ts"
+
+export interface SlotQuery {
+  readonly ownerId: number
+  readonly name: string
+  readonly callerId: number
+}
+
+export interface LockedFile {
+  /** Index of the query. */
+  readonly item: number
+  readonly file: FileRow
+  readonly grant: GrantRole | undefined
+}
+
+export interface Range {
+  readonly fileId: number
+  readonly from: number
+  readonly to: number
+}
+
+type Run<A> = Effect.Effect<A, SqlError>
+
+export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; readonly filesPerUser: number }) => {
+  /** Those of the owners that exist; locked. */
+  const lockOwners = (ids: ReadonlyArray<number>): Run<ReadonlyArray<Owner>> =>
+    Effect.map(
+      sql<OwnerColumns>`
+        select
+          user_id as owner_id, username as owner, bytes_used, files_used,
+          coalesce(bytes_limit, ${defaults.bytesPerUser}::bigint) as bytes_limit,
+          coalesce(files_limit, ${defaults.filesPerUser}::bigint) as files_limit
+        from users where user_id = any(${bigints(ids)}) order by user_id for no key update`,
+      (rows) => rows.map(toOwner)
+    )
+
+  /** The files in these slots, locked, each with the caller's grant. */
+  const lockFiles = (queries: ReadonlyArray<SlotQuery>, now: Date): Run<ReadonlyArray<LockedFile>> =>
+    Effect.map(
+      sql<FileColumns & { readonly item: number; readonly grant_role: GrantRole | null }>`
+        select q.item, ${fileColumns}, g.role as grant_role
+        from unnest(
+          ${bigints(queries.map((_, item) => item))}, ${bigints(queries.map((query) => query.ownerId))},
+          ${texts(queries.map((query) => query.name))}, ${bigints(queries.map((query) => query.callerId))}
+        ) as q (item, owner_id, name, caller_id)
+        join files f on f.owner_id = q.owner_id and f.name = q.name and f.deleted_at is null
+        left join grants g on g.file_id = f.file_id and g.user_id = q.caller_id
+          and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
+        order by f.file_id
+        for no key update of f`,
+      (rows) => rows.map((row) => ({ item: row.item, file: toFile(row), grant: row.grant_role ?? undefined }))
+    )
+
+  /** The answers of uploads that were committed before, `undefined` for those that were not; locked. */
+  const lockUploads = (ids: ReadonlyArray<UploadId>): Run<ReadonlyMap<UploadId, Written | undefined>> =>
+    Effect.map(
+      sql<{ readonly upload_id: UploadId; readonly outcome: Written | null }>`
+        select upload_id, outcome from uploads
+        where upload_id = any(${uuids(ids)}) order by upload_id for update`,
+      (rows) => new Map(rows.map((row) => [row.upload_id, row.outcome ?? undefined]))
+    )
+
+  const versions = (
+    wanted: ReadonlyArray<{ readonly fileId: number; readonly version: number }>
+  ): Run<ReadonlyArray<{ readonly item: number; readonly size: number; readonly sha256: Sha256 | null }>> =>
+    sql`
+      select q.item, v.size, encode(v.sha256, 'hex') as sha256
+      from unnest(
+        ${bigints(wanted.map((_, item) => item))}, ${bigints(wanted.map((one) => one.fileId))},
+        ${bigints(wanted.map((one) => one.version))}
+      ) as q (item, file_id, version)
+      join versions v on v.file_id = q.file_id and v.version = q.version`
+
+  /** The current extents that overlap each range, in order. */
+  const overlapped = (
+    ranges: ReadonlyArray<Range>
+  ): Run<ReadonlyArray<{ readonly item: number; readonly extent: Extent }>> =>
+    Effect.map(
+      sql<ExtentColumns & { readonly item: number }>`
+        select q.item, e.*
+        from unnest(
+          ${bigints(ranges.map((_, item) => item))}, ${bigints(ranges.map((range) => range.fileId))},
+          ${bigints(ranges.map((range) => range.from))}, ${bigints(ranges.map((range) => range.to))}
+        ) as q (item, file_id, range_from, range_to)
+        cross join lateral (
+          select ${extentColumns} from extents e
+          where e.file_id = q.file_id and e.until_version is null
+            and e.position + e.length > q.range_from and e.position < q.range_to and e.position >= coalesce((
+              select s.position from extents s
+              where s.file_id = q.file_id and s.until_version is null and s.position <= q.range_from
+              order by s.position desc limit 1
+            ), 0)
+        ) e
+        order by q.item, e.position`,
+      (rows) => rows.map((row) => ({ item: row.item, extent: toExtent(row) }))
+    )
+
+  /** Inserts new files and sets their ids in the plan. */
+  const insertFiles = (created: Plan["created"], now: Date): Run<void> =>
+    Effect.map(
+      sql<{ readonly file_id: number; readonly owner_id: number; readonly name: string }>`
+        insert into files (owner_id, name, size, version, sha256, created_at, modified_at)
+        select owner_id, name, size, 1, decode(sha256, 'hex'), ${now}::timestamptz, ${now}::timestamptz
+        from unnest(
+          ${bigints(created.map((file) => file.ownerId))}, ${texts(created.map((file) => file.name))},
+          ${bigints(created.map((file) => file.size))}, ${texts(created.map((file) => file.sha256 ?? null))}
+        ) as c (owner_id, name, size, sha256)
+        returning file_id, owner_id, name`,
+      (rows) => {
+        const ids = new Map(rows.map((row) => [`${row.owner_id}/${row.name}`, row.file_id]))
+        for (const file of created) file.target.fileId = ids.get(keyOf(file))
+      }
+    )
+
+  const updateFiles = (updated: ReadonlyArray<FileUpdate>, now: Date): Run<unknown> =>
+    sql`
+      update files f set
+        name = c.name, size = c.size, version = c.version, sha256 = decode(c.sha256, 'hex'),
+        modified_at = c.modified_at, deleted_at = case when c.is_deleted then ${now}::timestamptz end
+      from unnest(
+        ${bigints(updated.map((file) => file.fileId))}, ${texts(updated.map((file) => file.name))},
+        ${bigints(updated.map((file) => file.size))}, ${bigints(updated.map((file) => file.version))},
+        ${texts(updated.map((file) => file.sha256 ?? null))},
+        ${instants(updated.map((file) => new Date(file.modifiedAt)))},
+        ${booleans(updated.map((file) => file.isDeleted))}
+      ) as c (file_id, name, size, version, sha256, modified_at, is_deleted)
+      where f.file_id = c.file_id`
+
+  const insertVersions = (added: Plan["versions"], now: Date): Run<unknown> =>
+    sql`
+      insert into versions (file_id, version, size, sha256, author, created_at)
+      select file_id, version, size, decode(sha256, 'hex'), author, ${now}::timestamptz
+      from unnest(
+        ${bigints(added.map((one) => one.target.fileId ?? null))}, ${bigints(added.map((one) => one.version))},
+        ${bigints(added.map((one) => one.size))}, ${texts(added.map((one) => one.sha256 ?? null))},
+        ${texts(added.map((one) => one.author))}
+      ) as c (file_id, version, size, sha256, author)`
+
+  const closeExtents = (closed: Plan["closed"]): Run<unknown> =>
+    sql`
+      update extents e set until_version = c.version
+      from unnest(
+        ${bigints(closed.map((one) => one.fileId))}, ${bigints(closed.map((one) => one.from))},
+        ${bigints(closed.map((one) => one.to))}, ${bigints(closed.map((one) => one.version))}
+      ) as c (file_id, range_from, range_to, version)
+      where e.file_id = c.file_id and e.until_version is null
+        and e.position >= c.range_from and e.position < c.range_to`
+
+  const insertExtents = (added: Plan["extents"]): Run<unknown> =>
+    sql`
+      insert into extents (
+        file_id, position, length, segment_id, segment_offset, checked_from, checked_to, checksums, from_version
+      )
+      select * from unnest(
+        ${bigints(added.map((one) => one.target.fileId ?? null))},
+        ${bigints(added.map((one) => one.extent.position))}, ${bigints(added.map((one) => one.extent.length))},
+        ${uuids(added.map((one) => one.extent.segment))}, ${bigints(added.map((one) => one.extent.offset))},
+        ${bigints(added.map((one) => one.extent.checkedFrom))}, ${bigints(added.map((one) => one.extent.checkedTo))},
+        ${bytes(added.map((one) => one.extent.checksums))}, ${bigints(added.map((one) => one.version))}
+      )`
+
+  /** After `closeExtents`: what belonged to the source version still bears its interval. */
+  const copyExtents = (copied: Plan["copied"]): Run<unknown> =>
+    sql`
+      insert into extents (
+        file_id, position, length, segment_id, segment_offset, checked_from, checked_to, checksums, from_version
+      )
+      select
+        c.target_id, e.position, e.length, e.segment_id, e.segment_offset, e.checked_from, e.checked_to, e.checksums,
+        c.version
+      from unnest(
+        ${bigints(copied.map((one) => one.sourceId))}, ${bigints(copied.map((one) => one.sourceVersion))},
+        ${bigints(copied.map((one) => one.target.fileId ?? null))}, ${bigints(copied.map((one) => one.version))}
+      ) as c (source_id, source_version, target_id, version)
+      join extents e on e.file_id = c.source_id and e.from_version <= c.source_version
+        and (e.until_version is null or e.until_version > c.source_version)`
+
+  const updateOwners = (owners: ReadonlyArray<Owner>): Run<unknown> =>
+    sql`
+      update users u set bytes_used = c.bytes_used, files_used = c.files_used
+      from unnest(
+        ${bigints(owners.map((owner) => owner.userId))}, ${bigints(owners.map((owner) => owner.bytesUsed))},
+        ${bigints(owners.map((owner) => owner.filesUsed))}
+      ) as c (user_id, bytes_used, files_used)
+      where u.user_id = c.user_id`
+
+  const endGrants = (fileIds: ReadonlyArray<number>): Run<unknown> =>
+    sql`delete from grants where file_id = any(${bigints(fileIds)})`
+
+  /** Keeps the answers of uploads; what was noted of their progress is not needed any more. */
+  const endUploads = (uploads: Plan["uploads"]): Run<unknown> =>
+    sql`
+      with ended as (delete from upload_runs where upload_id = any(${uuids(uploads.map((one) => one.uploadId))}))
+      update uploads u set outcome = c.outcome
+      from unnest(
+        ${uuids(uploads.map((one) => one.uploadId))}, ${documents(uploads.map((one) => one.outcome))}
+      ) as c (upload_id, outcome)
+      where u.upload_id = c.upload_id`
+
+  /** Writes all of a plan. What it has nothing of costs no statement. */
+  const write = Effect.fnUntraced(function*(plan: Plan, now: Date): Effect.fn.Return<void, SqlError> {
+    if (plan.created.length > 0) yield* insertFiles(plan.created, now)
+    if (plan.updated.length > 0) yield* updateFiles(plan.updated, now)
+    if (plan.versions.length > 0) yield* insertVersions(plan.versions, now)
+    if (plan.closed.length > 0) yield* closeExtents(plan.closed)
+    if (plan.extents.length > 0) yield* insertExtents(plan.extents)
+    if (plan.copied.length > 0) yield* copyExtents(plan.copied)
+    if (plan.owners.size > 0) yield* updateOwners([...plan.owners.values()])
+    const deleted = plan.updated.filter((file) => file.isDeleted).map((file) => file.fileId)
+    if (deleted.length > 0) yield* endGrants(deleted)
+    if (plan.uploads.length > 0) yield* endUploads(plan.uploads)
+  })
+
+  return { lockOwners, lockFiles, lockUploads, versions, overlapped, write }
+}

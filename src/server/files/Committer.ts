@@ -1,0 +1,230 @@
+/**
+ * Makes changes durable and then known, in groups.
+ *
+ * Two stages, each of which takes whatever waits for it: the first syncs the segments that hold new bytes, the second
+ * runs one transaction. So the syncs of one group overlap with the transaction before it, and a change that comes alone
+ * waits for nobody. Within a transaction every change is decided by itself, in the order in which it was asked for:
+ * one that is refused fails alone. A file changes once in a group; a second change of it waits for the next.
+ *
+ * Whoever asks may be interrupted: a change that has been handed over is carried out all the same.
+ */
+import { type Cause, Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Queue, Result } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import type { UploadId } from "../../protocol/Identity.ts"
+import { type Refusal, refuse } from "../../protocol/Refusal.ts"
+import type { Written } from "../../protocol/Request.ts"
+import { databaseRefusal } from "../Database.ts"
+import { roleOf } from "../permissions/Policy.ts"
+import { ServerConfig } from "../ServerConfig.ts"
+import { SHUTTING_DOWN } from "./Batcher.ts"
+import { type Change, keyOf, type Restore, type Slot, slotsOf, type Store } from "./Change.ts"
+import * as ChangeRepo from "./ChangeRepo.ts"
+import type { Extent, SegmentId } from "./Extent.ts"
+import { apply, type Locked, Plan } from "./Plan.ts"
+import { SegmentStore } from "./SegmentStore.ts"
+
+/** Changes in one transaction. */
+const GROUP_SIZE = 256
+
+interface Member {
+  readonly change: Change
+  readonly answer: Deferred.Deferred<Written, Refusal>
+}
+
+/** Takes from `waiting`, in order, what can be in one group, and leaves there what has to wait. */
+const takeGroup = (waiting: Array<Member>): ReadonlyArray<Member> => {
+  const group: Array<Member> = []
+  const left: Array<Member> = []
+  const busy = new Set<string>()
+  for (const member of waiting) {
+    const keys = slotsOf(member.change).map(keyOf) // The names of one that waits are busy too, so that nothing overtakes it.
+    ;(group.length < GROUP_SIZE && keys.every((key) => !busy.has(key)) ? group : left).push(member)
+    for (const key of keys) busy.add(key)
+  }
+  waiting.splice(0, waiting.length, ...left)
+  return group
+}
+
+const isRestore = (change: Change): change is Restore => change._tag === "Restore"
+const isPatch = (change: Change): change is Store =>
+  change._tag === "Store" && change.mode === "patch" && change.length > 0
+
+export class Committer extends Context.Service<Committer, {
+  /** Carries out a change. When it returns, the change is durable; when it fails with a refusal, nothing has changed. */
+  readonly commit: (change: Change) => Effect.Effect<Written, Refusal>
+}>()("fip/server/files/Committer") {
+  static readonly layer = Layer.effect(
+    Committer,
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const store = yield* SegmentStore
+      const repo = ChangeRepo.make(sql, yield* ServerConfig)
+
+      /** Reads and locks what the group is decided on. */
+      const lock = Effect.fnUntraced(function*(
+        group: ReadonlyArray<Member>,
+        now: Date
+      ): Effect.fn.Return<Locked & { readonly outcomes: ReadonlyMap<UploadId, Written | undefined> }, SqlError> {
+        const ownerIds = new Set<number>()
+        const slots: Array<{ readonly change: Change; readonly slot: Slot }> = []
+        for (const { change } of group) {
+          for (const slot of slotsOf(change)) {
+            slots.push({ change, slot })
+            ownerIds.add(slot.ownerId)
+          }
+        }
+        const owners = new Map((yield* repo.lockOwners([...ownerIds])).map((owner) => [owner.userId, owner]))
+        const files = new Map<string, ChangeRepo.LockedFile>()
+        const queries = slots.map(({ change, slot }) => ({ ...slot, callerId: change.caller.userId }))
+        for (const locked of yield* repo.lockFiles(queries, now)) {
+          const slot = slots[locked.item]
+          if (slot !== undefined) files.set(keyOf(slot.slot), locked)
+        }
+
+        const restores = group.map(({ change }) => change).filter(isRestore)
+        const restored = new Map<Change, { readonly size: number; readonly sha256: Written["sha256"] | undefined }>()
+        if (restores.length > 0) {
+          const wanted = restores.map((change) => ({
+            fileId: files.get(keyOf(change))?.file.fileId ?? 0,
+            version: change.version
+          }))
+          for (const { item, sha256, size } of yield* repo.versions(wanted)) {
+            const change = restores[item]
+            if (change !== undefined) restored.set(change, { size, sha256: sha256 ?? undefined })
+          }
+        }
+
+        const patches = group.map(({ change }) => change).filter(isPatch)
+        const overlapped = new Map<Change, Array<Extent>>()
+        if (patches.length > 0) {
+          const ranges = patches.map((change) => ({
+            fileId: files.get(keyOf(change))?.file.fileId ?? 0,
+            from: change.position ?? 0,
+            to: (change.position ?? 0) + change.length
+          }))
+          for (const { extent, item } of yield* repo.overlapped(ranges)) {
+            const change = patches[item]
+            if (change === undefined) continue
+            const extents = overlapped.get(change)
+            if (extents === undefined) overlapped.set(change, [extent])
+            else extents.push(extent)
+          }
+        }
+
+        const uploads = group.flatMap(({ change }) => change._tag === "Store" && change.upload ? [change.upload] : [])
+        return {
+          owners,
+          placeOf: (change, slot) => {
+            const owner = owners.get(slot.ownerId)
+            if (owner === undefined) return undefined
+            const found = files.get(keyOf(slot))
+            const callerId = change.caller.userId
+            return {
+              callerId,
+              owner,
+              name: slot.name,
+              file: found?.file,
+              role: found === undefined ? undefined : roleOf({
+                callerId,
+                ownerId: slot.ownerId,
+                isPublic: found.file.isPublic,
+                grant: found.grant
+              })
+            }
+          },
+          versionOf: (change) => restored.get(change),
+          overlapped: (change) => overlapped.get(change) ?? [],
+          outcomes: uploads.length > 0 ? yield* repo.lockUploads(uploads) : new Map()
+        }
+      })
+
+      /** One transaction; the answer of every member. */
+      const transact = Effect.fnUntraced(function*(group: ReadonlyArray<Member>) {
+        const millis = yield* Clock.currentTimeMillis
+        const now = new Date(millis)
+        const locked = yield* lock(group, now)
+        const plan = new Plan()
+        const answers = group.map(({ change }): Result.Result<Written, Refusal> => {
+          const upload = change._tag === "Store" ? change.upload : undefined
+          if (upload === undefined) return apply(change, locked, plan, millis)
+          if (!locked.outcomes.has(upload)) {
+            return Result.fail(refuse("2:nf", "the upload has expired or was aborted: begin again", "upload_id"))
+          }
+          // Committed before, and the answer was lost.
+          const before = locked.outcomes.get(upload)
+          if (before !== undefined) return Result.succeed(before)
+          return Result.map(apply(change, locked, plan, millis), (outcome) => {
+            plan.uploads.push({ uploadId: upload, outcome })
+            return outcome
+          })
+        })
+        yield* repo.write(plan, now)
+        return answers
+      })
+
+      const inbox = yield* Queue.unbounded<Member, Cause.Done>()
+      const synced = yield* Queue.unbounded<Member, Cause.Done>()
+
+      const syncStage = Effect.gen(function*() {
+        const members = yield* Queue.takeAll(inbox)
+        const segments = new Set<SegmentId>()
+        for (const { change } of members) {
+          if (change._tag === "Store" && change.segment !== undefined) segments.add(change.segment)
+        }
+        const failed = new Map<SegmentId, Refusal>()
+        yield* Effect.forEach(
+          segments,
+          (segment) => Effect.catch(store.sync(segment), (refusal) => Effect.sync(() => failed.set(segment, refusal))),
+          { concurrency: "unbounded", discard: true }
+        )
+        for (const member of members) {
+          const { change } = member
+          const failure = change._tag === "Store" && change.segment !== undefined
+            ? failed.get(change.segment)
+            : undefined
+          if (failure === undefined) Queue.offerUnsafe(synced, member)
+          else Deferred.doneUnsafe(member.answer, Exit.fail(failure))
+        }
+      }).pipe(Effect.forever, Effect.ignore)
+
+      const waiting: Array<Member> = []
+      const commitStage = Effect.gen(function*() {
+        // With members left over from the last group, those that have come since join them; otherwise wait for one.
+        waiting.push(...yield* waiting.length > 0 ? Queue.clear(synced) : Queue.takeAll(synced))
+        const group = takeGroup(waiting)
+        const exit = yield* Effect.exit(Effect.mapError(sql.withTransaction(transact(group)), databaseRefusal))
+        for (const [index, { answer }] of group.entries()) {
+          Deferred.doneUnsafe(
+            answer,
+            Effect.flatMap(exit, (answers) => {
+              const result = answers[index]
+              return result === undefined
+                ? Effect.die("a group has fewer answers than members")
+                : Effect.fromResult(result)
+            })
+          )
+        }
+      }).pipe(Effect.forever, Effect.ignore)
+
+      const syncing = yield* Effect.forkScoped(syncStage)
+      const committing = yield* Effect.forkScoped(commitStage)
+      // Added after the fork, so that what was handed over is carried out before the stages are interrupted.
+      yield* Effect.addFinalizer(() =>
+        Queue.end(inbox).pipe(
+          Effect.andThen(Fiber.await(syncing)),
+          Effect.andThen(Queue.end(synced)),
+          Effect.andThen(Fiber.await(committing))
+        )
+      )
+
+      return Committer.of({
+        commit: (change) =>
+          Effect.suspend(() => {
+            const answer = Deferred.makeUnsafe<Written, Refusal>()
+            return Queue.offerUnsafe(inbox, { change, answer }) ? Deferred.await(answer) : Effect.fail(SHUTTING_DOWN)
+          })
+      })
+    })
+  )
+}

@@ -1,0 +1,67 @@
+/** Handlers of the FILE category, and of the INFO queries about files: they hand over to `FileStore`. */
+import { Effect } from "effect"
+import type { Written } from "../../protocol/Request.ts"
+import type { Handlers } from "../Dispatch.ts"
+import { FileStore } from "../FileStore.ts"
+
+type Name =
+  | "Create"
+  | "Read"
+  | "Write"
+  | "Replace"
+  | "Append"
+  | "Patch"
+  | "Delete"
+  | "Rename"
+  | "Copy"
+  | "Restore"
+  | "UploadBegin"
+  | "UploadPart"
+  | "UploadStatus"
+  | "UploadCommit"
+  | "UploadAbort"
+  | "QueryFile"
+  | "QueryVersions"
+  | "List"
+
+/** Whether a request that makes or changes a file made it. */
+const codeOf = ({ version }: Written) => version === 1 ? "1:fnew" : "1:amnd"
+
+export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore> = Effect.gen(function*() {
+  const files = yield* FileStore
+  return {
+    Create: ({ body, caller, data }) =>
+      Effect.map(files.create(caller, body, data), (result) => ({ code: "1:fnew", result })),
+    Read: ({ body, caller }) =>
+      Effect.map(files.read(caller, body), ({ content, head }) => ({ code: "1:read", result: head, content })),
+    Write: ({ body, caller, data }) =>
+      Effect.map(files.write(caller, body, data), (result) => ({ code: codeOf(result), result })),
+    Replace: ({ body, caller, data }) =>
+      Effect.map(files.replace(caller, body, data), (result) => ({ code: "1:amnd", result })),
+    Append: ({ body, caller, data }) =>
+      Effect.map(files.append(caller, body, data), (result) => ({ code: "1:amnd", result })),
+    Patch: ({ body, caller, data }) =>
+      Effect.map(files.patch(caller, body, data), (result) => ({ code: "1:amnd", result })),
+    Delete: ({ body, caller }) => Effect.map(files.delete(caller, body), (result) => ({ code: "1:fdel", result })),
+    Rename: ({ body, caller }) => Effect.map(files.rename(caller, body), (result) => ({ code: "1:ren", result })),
+    Copy: ({ body, caller }) => Effect.map(files.copy(caller, body), (result) => ({ code: "1:cpy", result })),
+    Restore: ({ body, caller }) => Effect.map(files.restore(caller, body), (result) => ({ code: "1:rst", result })),
+    UploadBegin: ({ body, caller }) =>
+      Effect.map(files.uploadBegin(caller, body), (result) => ({ code: "1:ubeg", result })),
+    UploadPart: ({ body, caller, data }) =>
+      Effect.map(files.uploadPart(caller, body, data), (result) => ({ code: "1:upart", result })),
+    UploadStatus: ({ body, caller }) =>
+      Effect.map(files.uploadStatus(caller, body.upload_id), (result) => ({ code: "1:qa", result })),
+    UploadCommit: ({ body, caller }) =>
+      Effect.map(files.uploadCommit(caller, body), (result) => ({ code: codeOf(result), result })),
+    UploadAbort: ({ body, caller }) =>
+      Effect.as(files.uploadAbort(caller, body.upload_id), {
+        code: "1:uabt",
+        result: { upload_id: body.upload_id }
+      }),
+    QueryFile: ({ body, caller }) => Effect.map(files.queryFile(caller, body), (result) => ({ code: "1:qa", result })),
+    QueryVersions: ({ body, caller }) =>
+      Effect.map(files.queryVersions(caller, body), (result) => ({ code: "1:qa", result })),
+    List: ({ body, caller }) => Effect.map(files.list(caller, body), (result) => ({ code: "1:qa", result }))
+  }
+})
