@@ -61,22 +61,22 @@ line of a script is reported as \`AUTH\` or \`CONNECT\`. Other codes:
 const list = (pairs: ReadonlyArray<readonly [string, string]>): string =>
   pairs.map(([name, description]) => `- \`${name}\`: ${description}`).join("\n")
 
-const section = (help: CommandHelp): string =>
-  [
+const exampleLine = ({ command, description }: CommandHelp["examples"][number]): string =>
+  description === undefined ? command : `${command}   # ${description}`
+
+const section = (help: CommandHelp): string => {
+  // -bye is on every command and described once, above.
+  const words = [...help.arguments, ...help.flags.slice(0, -1)]
+  return [
     `### ${help.name}`,
     `${help.summary}.`,
     `\`\`\`\n${help.usage}\n\`\`\``,
-    ...(help.arguments.length === 0 ? [] : [list(help.arguments)]),
-    // -bye is on every command and described once, above.
-    ...(help.flags.length === 1 ? [] : [list(help.flags.slice(0, -1))]),
-    `\`\`\`\n${
-      help.examples.map(({ command, description }) =>
-        description === undefined ? command : `${command}   # ${description}`
-      )
-        .join("\n")
-    }\n\`\`\``,
+    ...(words.length === 0 ? [] : [list(words)]),
+    "Examples:",
+    `\`\`\`\n${help.examples.map(exampleLine).join("\n")}\n\`\`\``,
     `\`result\`: ${help.json}.`
   ].join("\n\n")
+}
 
 export const commandsMarkdown = Effect.fnUntraced(function*() {
   const helps = yield* commandHelps(commandTree)

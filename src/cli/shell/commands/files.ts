@@ -89,7 +89,7 @@ const append = contentCommand({
 
 const patch = shellCommand({
   name: "PATCH",
-  summary: "Overwrite bytes from a position on; past the end the file grows",
+  summary: "Overwrite bytes from a position on; where they reach past its end, the file grows",
   examples: [{ command: "PATCH notes.txt MILK --position 4" }],
   json: WRITTEN,
   input: { file, data, position, ifVersion },

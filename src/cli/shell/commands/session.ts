@@ -75,7 +75,7 @@ const clear = shellCommand({
 
 const bye = shellCommand({
   name: "BYE",
-  summary: "Leave",
+  summary: "Leave (EXIT does the same)",
   examples: [{ command: "BYE" }],
   json: "empty",
   input: {},

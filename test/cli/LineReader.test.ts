@@ -1,0 +1,298 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Option, Redacted } from "effect"
+import { once } from "node:events"
+import { PassThrough } from "node:stream"
+import { FipClient } from "../../src/client/FipClient.ts"
+import { Capture, fingerprint, recordingClient, runShell } from "../support/ShellHarness.ts"
+import type { Call, HarnessOptions } from "../support/ShellHarness.ts"
+
+/** A person at a terminal: types, and waits until something is on the screen. */
+class Person {
+  readonly keys = new PassThrough()
+  readonly screen = new Capture(true)
+  #seen = 0
+
+  type(text: string): void {
+    this.keys.write(text)
+  }
+
+  /** Waits for `text` to be shown after what was waited for before. */
+  sees(text: string): Effect.Effect<void> {
+    return Effect.promise(async () => {
+      for (;;) {
+        const at = this.screen.text.indexOf(text, this.#seen)
+        if (at >= 0) {
+          this.#seen = at + text.length
+          return
+        }
+        await once(this.screen, "shown")
+      }
+    })
+  }
+}
+
+const CTRL_C = "\u0003"
+const CTRL_D = "\u0004"
+const UP = "\u001b[A"
+const PROMPT = "alice_smith@localhost:6090> "
+
+const sitDown = Effect.fnUntraced(function*(options: HarnessOptions = {}) {
+  const person = new Person()
+  const calls: Array<Call> = []
+  const fiber = yield* Effect.forkChild(
+    runShell({ _tag: "Terminal", input: person.keys, output: person.screen }, {
+      stdout: person.screen,
+      stderr: person.screen,
+      clientLayer: () => Layer.succeed(FipClient, recordingClient(calls, options.answers)),
+      ...options
+    })
+  )
+  return { person, calls, left: Effect.map(Fiber.join(fiber), ({ status }) => status) }
+})
+
+describe("the shell at a terminal", { timeout: 10_000 }, () => {
+  it.live("shows user and host, runs lines, and leaves with Ctrl-D", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type("create Notes.txt\r")
+      yield* person.sees("created Notes.txt")
+      yield* person.sees(PROMPT)
+      person.type(CTRL_D)
+      assert.strictEqual(yield* left, 0)
+      assert.deepStrictEqual(calls, [["create", "Notes.txt", ""], ["logout"]])
+    }))
+
+  it.live("shows the host alone when nobody is logged in", () =>
+    Effect.gen(function*() {
+      const { left, person } = yield* sitDown({ answers: { session: Effect.succeed(Option.none()) } })
+      yield* person.sees("\u001b[0Jlocalhost:6090> ")
+      person.type("bye\r")
+      assert.strictEqual(yield* left, 0)
+    }))
+
+  it.live("lives on after a failure, and -bye leaves with the status of its command", () =>
+    Effect.gen(function*() {
+      const { left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type("REED x\r")
+      yield* person.sees("did you mean READ?")
+      yield* person.sees(PROMPT)
+      person.type("WRITE x \"unclosed\r")
+      yield* person.sees("is never closed")
+      yield* person.sees(PROMPT)
+      person.type("CREATE ../x -bye\r")
+      assert.strictEqual(yield* left, 2)
+    }))
+
+  it.live("asks for passwords without showing them", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type("AUTH\r")
+      yield* person.sees("User name: ")
+      person.type("bob_jones\r")
+      yield* person.sees("Password: ")
+      person.type("secret123\r")
+      yield* person.sees("logged in as")
+      yield* person.sees(PROMPT)
+      person.type("UPASS\r")
+      yield* person.sees("Current password: ")
+      person.type("secret123\r")
+      yield* person.sees("New password: ")
+      person.type("secret456\r")
+      yield* person.sees("New password again: ")
+      person.type("secret456\r")
+      yield* person.sees("changed the password")
+      person.type("bye\r")
+      yield* left
+      assert.deepStrictEqual(calls.slice(0, 2), [
+        ["login", "bob_jones", "secret123"],
+        ["changePassword", "secret123", "secret456"]
+      ])
+      assert.notInclude(person.screen.text, "secret")
+    }))
+
+  it.live("refuses a new password that was not typed the same way twice", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type("UNEW bob_jones\r")
+      yield* person.sees("Password: ")
+      person.type("secret123\r")
+      yield* person.sees("Password again: ")
+      person.type("secret124\r")
+      yield* person.sees("the two passwords differ")
+      person.type(CTRL_D)
+      yield* left
+      assert.deepStrictEqual(calls, [["logout"]])
+    }))
+
+  it.live("asks for the password of a user who was named at the start", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown({ username: "bob_jones" })
+      yield* person.sees("Password of bob_jones: ")
+      person.type("secret123\r")
+      yield* person.sees(PROMPT)
+      person.type(CTRL_D)
+      yield* left
+      assert.deepStrictEqual(calls[0], ["login", "bob_jones", "secret123"])
+    }))
+
+  it.live("brings back earlier lines, and never one with a password", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type("CREATE one\r")
+      yield* person.sees("created one")
+      for (
+        const line of [
+          "AUTH alice_smith secret123",
+          "auth alice_smith secret123 -bYe".replace(" -bYe", ""),
+          "UDEL bob_jones secret123",
+          "upass secret123 secret456",
+          "AUHT alice_smith secret123",
+          "AUTH alice_smith 'secret123"
+        ]
+      ) {
+        yield* person.sees(PROMPT)
+        person.type(`${line}\r`)
+      }
+      yield* person.sees("is never closed")
+      yield* person.sees(PROMPT)
+      person.type(`${UP}-again\r`)
+      yield* person.sees("created one-again")
+      person.type(CTRL_D)
+      yield* left
+      assert.deepStrictEqual(calls.filter(([method]) => method === "create"), [
+        ["create", "one", ""],
+        ["create", "one-again", ""]
+      ])
+    }))
+
+  it.live("Ctrl-C begins the line anew", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type(`DELETE everything${CTRL_C}`)
+      yield* person.sees("^C")
+      yield* person.sees(PROMPT)
+      person.type("CREATE a\r")
+      yield* person.sees("created a")
+      person.type(CTRL_D)
+      yield* left
+      assert.deepStrictEqual(calls, [["create", "a", ""], ["logout"]])
+    }))
+
+  it.live("Ctrl-C cancels the command that runs, and the shell lives on", () =>
+    Effect.gen(function*() {
+      const started = yield* Deferred.make<void>()
+      let interrupted = false
+      const { left, person } = yield* sitDown({
+        answers: {
+          delete: () =>
+            Effect.andThen(Deferred.succeed(started, undefined), Effect.never).pipe(
+              Effect.onInterrupt(() =>
+                Effect.sync(() => {
+                  interrupted = true
+                })
+              )
+            )
+        }
+      })
+      yield* person.sees(PROMPT)
+      person.type("DELETE a\r")
+      yield* Deferred.await(started)
+      person.type(CTRL_C)
+      yield* person.sees("DELETE:")
+      yield* person.sees("cancelled")
+      yield* person.sees(PROMPT)
+      assert.isTrue(interrupted)
+      person.type("LIST\r")
+      yield* person.sees("notes.txt")
+      person.type(CTRL_D)
+      assert.strictEqual(yield* left, 0)
+    }))
+
+  it.live("Ctrl-C at a question cancels the command, and what is typed next is shown again", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type("AUTH alice_smith\r")
+      yield* person.sees("Password: ")
+      person.type(`half${CTRL_C}`)
+      yield* person.sees("cancelled")
+      yield* person.sees(PROMPT)
+      person.type("CREATE visible\r")
+      yield* person.sees("CREATE visible")
+      yield* person.sees("created visible")
+      person.type(CTRL_D)
+      yield* left
+      assert.deepStrictEqual(calls[0], ["create", "visible", ""])
+      assert.notInclude(person.screen.text, "half")
+    }))
+
+  it.live("runs lines that were pasted at once in their order", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type("CREATE a\rCREATE b\r# c\rCREATE d\rBYE\r")
+      assert.strictEqual(yield* left, 0)
+      assert.deepStrictEqual(calls.map(([, file]) => file), ["a", "b", "d", undefined])
+    }))
+
+  it.live("shows the fingerprint of a new server and asks", () =>
+    Effect.gen(function*() {
+      const answers: Array<boolean> = []
+      const { left, person } = yield* sitDown({
+        clientLayer: (options) =>
+          Layer.effect(
+            FipClient,
+            Effect.gen(function*() {
+              const confirm = options.confirmTrust ?? (() => Effect.succeed(true))
+              answers.push(yield* confirm({ host: "localhost", port: 6090, fingerprint }))
+              answers.push(yield* confirm({ host: "localhost", port: 6090, fingerprint }))
+              return recordingClient([])
+            })
+          )
+      })
+      yield* person.sees(`localhost:6090 is new here, and its key is ${fingerprint}. Is that right? [y/N] `)
+      person.type("YES\r")
+      yield* person.sees("[y/N] ")
+      person.type("maybe\r")
+      yield* person.sees(PROMPT)
+      person.type(CTRL_D)
+      yield* left
+      assert.deepStrictEqual(answers, [true, false])
+    }))
+
+  it.live("Ctrl-C while it connects leaves with 130", () =>
+    Effect.gen(function*() {
+      const connecting = yield* Deferred.make<void>()
+      const { left, person } = yield* sitDown({
+        clientLayer: () =>
+          Layer.effect(FipClient, Effect.andThen(Deferred.succeed(connecting, undefined), Effect.never))
+      })
+      yield* Deferred.await(connecting)
+      person.type(CTRL_C)
+      assert.strictEqual(yield* left, 130)
+    }))
+
+  it.live("a password that is never typed is a usage error", () =>
+    Effect.gen(function*() {
+      const { left, person } = yield* sitDown({ username: "bob_jones" })
+      yield* person.sees("Password of bob_jones: ")
+      person.keys.end()
+      assert.strictEqual(yield* left, 2)
+    }))
+
+  it.live("shows a result whose password was given with the options of the program", () =>
+    Effect.gen(function*() {
+      const { left, person } = yield* sitDown({ username: "bob_jones", password: Redacted.make("secret123") })
+      yield* person.sees(PROMPT)
+      person.type("QUERY storage\r")
+      yield* person.sees("bytes used  1.5 KiB of 10.0 GiB")
+      person.type(CTRL_D)
+      yield* left
+    }))
+})

@@ -1,0 +1,220 @@
+/**
+ * Runs the shell in this process with a client that answers as told and keeps what it was asked, so that a test sees
+ * which call a line makes, what is printed where, and the status. Everything but the client is real.
+ */
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer, Option, Redacted, Stream } from "effect"
+import { Writable } from "node:stream"
+import { type ClientLayer, openShell, type ShellInput, type ShellOptions } from "../../src/cli/shell/openShell.ts"
+import { Output } from "../../src/cli/shell/Output.ts"
+import type { ClientOptions, ContentInput, FileInput, FipClientShape } from "../../src/client/FipClient.ts"
+import { FipClient } from "../../src/client/FipClient.ts"
+import { FileName, formatFileRef } from "../../src/protocol/FileName.ts"
+import { Fingerprint, SessionId, Sha256, Timestamp, Username } from "../../src/protocol/Identity.ts"
+import type { FileInfo, Storage, Written } from "../../src/protocol/Request.ts"
+
+const me = Username.make("alice_smith")
+export const session = { username: me, sessionId: SessionId.make("0193a7c2-4e6b-4c1d-9f0a-2b3c4d5e6f70") }
+export const fingerprint = Fingerprint.make(`SHA256:${"A".repeat(43)}`)
+const at = Timestamp.make("2026-11-22T08:00:00.000Z")
+export const sha256 = Sha256.make("ab".repeat(32))
+
+const written: Written = { owner: me, name: FileName.make("notes.txt"), size: 5, version: 2 }
+const transferred = { ...written, sha256 }
+export const info = (name: string, owner = "alice_smith"): FileInfo => ({
+  owner: Username.make(owner),
+  name: FileName.make(name),
+  size: 1234,
+  version: 3,
+  created_at: at,
+  modified_at: at,
+  role: owner === "alice_smith" ? "OWNER" : "READ",
+  public: false
+})
+const storage: Storage = { bytes_used: 1536, bytes_limit: 10 * 1024 ** 3, files_used: 3, files_limit: 100_000 }
+
+/** A call as `method(arguments)`, with files, secrets and streams as one would write them. */
+export type Call = readonly [method: string, ...args: ReadonlyArray<unknown>]
+
+const shown = (value: FileInput): string => typeof value === "string" ? value : formatFileRef(value)
+const secret = (value: Redacted.Redacted): string => Redacted.value(value)
+const text = (content: ContentInput | undefined): string =>
+  typeof content === "string" ? content : content === undefined ? "" : "(content)"
+
+/** What options say, without what was left out. */
+const said = (options: object | undefined): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    Object.entries(options ?? {}).filter(([, value]) => value !== undefined && typeof value !== "function")
+  )
+
+/** A client that answers everything with something, and notes every call. */
+export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientShape> = {}): FipClientShape => {
+  let loggedIn = true
+  const answer = <A>(result: A, ...call: Call): Effect.Effect<A> =>
+    Effect.sync(() => {
+      calls.push(call)
+      return result
+    })
+  const client: FipClientShape = {
+    host: "localhost",
+    port: 6090,
+    fingerprint: Effect.succeed(fingerprint),
+    session: Effect.sync(() => loggedIn ? Option.some(session) : Option.none()),
+    heartbeat: answer({ server_version: "0.1.0" }, "heartbeat"),
+    register: (user, password) => answer({ username: Username.make(user) }, "register", user, secret(password)),
+    login: (user, password) => answer({ ...session }, "login", user, secret(password)),
+    refresh: answer({ ...session }, "refresh"),
+    logout: (id) =>
+      Effect.tap(
+        answer({ session_id: id ?? session.sessionId }, "logout", ...(id === undefined ? [] : [id])),
+        () =>
+          Effect.sync(() => {
+            loggedIn = loggedIn && id !== undefined
+          })
+      ),
+    changePassword: (current, next) =>
+      answer({ username: me, sessions_ended: 1 }, "changePassword", secret(current), secret(next)),
+    deleteUser: (user, password) =>
+      answer(
+        { username: Username.make(user), files_deleted: 2, bytes_deleted: 10 },
+        "deleteUser",
+        user,
+        secret(password)
+      ),
+    create: (file, content) => answer(written, "create", shown(file), text(content)),
+    write: (file, content, options) => answer(written, "write", shown(file), text(content), said(options)),
+    replace: (file, content, options) => answer(written, "replace", shown(file), text(content), said(options)),
+    append: (file, content, options) => answer(written, "append", shown(file), text(content), said(options)),
+    patch: (file, position, content, options) =>
+      answer(written, "patch", shown(file), position, text(content), said(options)),
+    open: (file, options) =>
+      answer(
+        {
+          head: { ...written, position: 0, length: 5 },
+          content: Stream.make(new TextEncoder().encode("hello"))
+        },
+        "open",
+        shown(file),
+        said(options)
+      ),
+    read: () => Stream.empty,
+    delete: (file, options) => answer({ owner: me, name: written.name }, "delete", shown(file), said(options)),
+    rename: (file, name) => answer(written, "rename", shown(file), name),
+    copy: (file, name) => answer(written, "copy", shown(file), name),
+    restore: (file, version) => answer(written, "restore", shown(file), version),
+    upload: (local, file, options) => answer(transferred, "upload", local, shown(file), said(options)),
+    download: (file, local, options) => answer(transferred, "download", shown(file), local, said(options)),
+    list: (options) =>
+      Stream.fromIterableEffect(
+        answer(
+          [{ _tag: "Folder" as const, name: "docs/" }, { _tag: "File" as const, file: info("notes.txt") }],
+          "list",
+          said(options)
+        )
+      ),
+    queryStorage: answer(storage, "queryStorage"),
+    queryUser: answer({ username: me, created_at: at, sessions: 1, ...storage }, "queryUser"),
+    querySessions: answer({ sessions: [] }, "querySessions"),
+    queryFile: (file) => answer(info("notes.txt"), "queryFile", shown(file)),
+    queryVersions: (file) => answer({ owner: me, name: written.name, versions: [] }, "queryVersions", shown(file)),
+    queryPermission: (file) =>
+      answer({ owner: me, name: written.name, public: false, grants: [] }, "queryPermission", shown(file)),
+    grant: (user, file, role, options) =>
+      answer(
+        {
+          owner: me,
+          name: written.name,
+          username: Username.make(user),
+          role,
+          granted_by: me,
+          granted_at: at
+        },
+        "grant",
+        user,
+        shown(file),
+        role,
+        said(options)
+      ),
+    revoke: (user, file) =>
+      answer(
+        { owner: me, name: written.name, username: Username.make(user), role: "READ" },
+        "revoke",
+        user,
+        shown(file)
+      ),
+    publicise: (file) => answer({ owner: me, name: written.name, public: true }, "publicise", shown(file)),
+    hide: (file) => answer({ owner: me, name: written.name, public: false }, "hide", shown(file)),
+    transfer: (user, file, options) => answer(written, "transfer", user, shown(file), said(options))
+  }
+  return { ...client, ...answers }
+}
+
+/** A stream that keeps what is written to it. */
+export class Capture extends Writable {
+  readonly isTTY: boolean
+  readonly columns = 80
+  #bytes: Array<Uint8Array> = []
+
+  constructor(isTTY = false) {
+    super()
+    this.isTTY = isTTY
+  }
+
+  override _write(chunk: Uint8Array, _encoding: BufferEncoding, done: () => void): void {
+    this.#bytes.push(Uint8Array.from(chunk))
+    this.emit("shown")
+    done()
+  }
+
+  get bytes(): Buffer {
+    return Buffer.concat(this.#bytes)
+  }
+
+  get text(): string {
+    return this.bytes.toString("utf8")
+  }
+}
+
+export interface HarnessOptions extends Partial<Omit<ShellOptions, "client" | "input">> {
+  readonly answers?: Partial<FipClientShape>
+  readonly stdout?: Writable & { readonly isTTY?: boolean }
+  readonly stderr?: Capture
+  /** Instead of the recording client. */
+  readonly clientLayer?: ClientLayer
+  readonly client?: Partial<ClientOptions>
+}
+
+/** Runs the shell on an input. */
+export const runShell = Effect.fnUntraced(function*(input: ShellInput, options: HarnessOptions = {}) {
+  const calls: Array<Call> = []
+  const capture = new Capture()
+  const stderr = options.stderr ?? new Capture()
+  const status = yield* openShell(
+    {
+      client: { host: "localhost", ...options.client },
+      username: options.username,
+      password: options.password,
+      json: options.json ?? false,
+      input
+    },
+    options.clientLayer ?? (() => Layer.succeed(FipClient, recordingClient(calls, options.answers)))
+  ).pipe(
+    Effect.provide(Output.layerStreams({ stdout: options.stdout ?? capture, stderr })),
+    Effect.provide(NodeServices.layer)
+  )
+  return {
+    status,
+    calls,
+    stdout: capture.text,
+    bytes: capture.bytes,
+    stderr: stderr.text
+  }
+})
+
+/** Runs a script, one line each. */
+export const runLines = (lines: ReadonlyArray<string>, options?: HarnessOptions) =>
+  runShell({ _tag: "Script", lines: Stream.fromIterable(lines) }, options)
+
+/** Runs one command, as after `--`. */
+export const runCommand = (words: ReadonlyArray<string>, options?: HarnessOptions) =>
+  runShell({ _tag: "Command", words }, options)
