@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Option, Redacted } from "effect"
+import { Deferred, Effect, Fiber, Layer, Redacted } from "effect"
 import { once } from "node:events"
 import { PassThrough } from "node:stream"
 import { FipClient } from "../../src/client/FipClient.ts"
@@ -65,7 +65,7 @@ describe("the shell at a terminal", { timeout: 10_000 }, () => {
 
   it.live("shows the host alone when nobody is logged in", () =>
     Effect.gen(function*() {
-      const { left, person } = yield* sitDown({ answers: { session: Effect.succeed(Option.none()) } })
+      const { left, person } = yield* sitDown({ answers: { session: Effect.succeedNone } })
       yield* person.sees("\u001b[0Jlocalhost:6090> ")
       person.type("bye\r")
       assert.strictEqual(yield* left, 0)

@@ -103,18 +103,19 @@ describe("the exit status", () => {
     }))
 })
 
-describe("a line that is wrong", () => {
-  const usage = (line: string, ...sentences: ReadonlyArray<string>) =>
-    it.effect(`${line} says ${sentences.join(", ")}`, () =>
-      Effect.gen(function*() {
-        const run = yield* runLines([line])
-        assert.strictEqual(run.status, 2)
-        assert.strictEqual(run.stdout, "")
-        for (const sentence of sentences) assert.include(run.stderr, sentence)
-        // Nothing was asked of the server: original.md, defect 34.
-        assert.deepStrictEqual(run.calls, [["logout"]])
-      }))
+/** A line that must end with status 2 and say these things. */
+const usage = (line: string, ...sentences: ReadonlyArray<string>) =>
+  it.effect(`${line} says ${sentences.join(", ")}`, () =>
+    Effect.gen(function*() {
+      const run = yield* runLines([line])
+      assert.strictEqual(run.status, 2)
+      assert.strictEqual(run.stdout, "")
+      for (const sentence of sentences) assert.include(run.stderr, sentence)
+      // Nothing was asked of the server: original.md, defect 34.
+      assert.deepStrictEqual(run.calls, [["logout"]])
+    }))
 
+describe("a line that is wrong", () => {
   usage("REED notes.txt", `there is no command "REED": did you mean READ?`)
   usage("xyzzy", `there is no command "XYZZY": HELP lists them all`)
   usage("-x LIST", `"-x" is no command`)

@@ -7,14 +7,12 @@ import { commandTree } from "../../src/cli/shell/commandTree.ts"
 import { commandHelps } from "../../src/cli/shell/help.ts"
 import { runLines } from "../support/ShellHarness.ts"
 
-const NAMES = [
-  ...["AUTH", "STERM", "SREF", "HEARTBEAT", "CLEAR", "BYE", "HELP"],
-  ...["UNEW", "UDEL", "UPASS"],
-  ...["READ", "CREATE", "WRITE", "REPLACE", "APPEND", "PATCH", "DELETE", "RENAME", "COPY", "RESTORE"],
-  ...["UPLOAD", "DOWNLOAD", "REPLACEFROM", "PATCHFROM", "APPENDFROM"],
-  ...["GRANT", "REVOKE", "PUBLICISE", "HIDE", "TRANSFER"],
-  ...["LIST", "QUERY STORAGE", "QUERY USER", "QUERY FILE", "QUERY PERMISSION", "QUERY SESSIONS", "QUERY VERSIONS"]
-]
+const NAMES = (
+  "AUTH STERM SREF HEARTBEAT CLEAR BYE HELP UNEW UDEL UPASS " +
+  "READ CREATE WRITE REPLACE APPEND PATCH DELETE RENAME COPY RESTORE " +
+  "UPLOAD DOWNLOAD REPLACEFROM PATCHFROM APPENDFROM GRANT REVOKE PUBLICISE HIDE TRANSFER LIST " +
+  "QUERY_STORAGE QUERY_USER QUERY_FILE QUERY_PERMISSION QUERY_SESSIONS QUERY_VERSIONS"
+).split(" ").map((name) => name.replace("_", " "))
 
 describe("HELP", () => {
   it.effect("lists every command under its group", () =>

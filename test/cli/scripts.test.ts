@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Option, Queue, Redacted, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Queue, Redacted, Stream } from "effect"
 import { ConnectionLost } from "../../src/client/ClientError.ts"
 import { FipClient } from "../../src/client/FipClient.ts"
 import { refuse } from "../../src/protocol/Refusal.ts"
@@ -131,7 +131,7 @@ describe("a login at the start", () => {
     Effect.gen(function*() {
       const run = yield* runLines(["LIST"], {
         username: "alice_smith",
-        answers: { session: Effect.succeed(Option.none()) }
+        answers: { session: Effect.succeedNone }
       })
       assert.strictEqual(run.status, 2)
       assert.include(run.stderr, "the password of alice_smith is missing")

@@ -209,8 +209,8 @@ describe("progress", () => {
     Effect.gen(function*() {
       const stderr = new Capture(true)
       yield* runCommand(["REPLACEFROM", "a", "f"], { stderr, answers: upload })
-      assert.match(stderr.text, /\r\u001b\[K512 KiB of 1\.0 MiB \(50%\)/)
-      assert.match(stderr.text, /\r\u001b\[Kuploaded a to f/)
+      assert.include(stderr.text, "\r\u001b[K512 KiB of 1.0 MiB (50%)")
+      assert.include(stderr.text, "\r\u001b[Kuploaded a to f")
     }))
 
   it.live("is silent when it is none", () =>

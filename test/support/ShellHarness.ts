@@ -199,8 +199,9 @@ export const runShell = Effect.fnUntraced(function*(input: ShellInput, options: 
     },
     options.clientLayer ?? (() => Layer.succeed(FipClient, recordingClient(calls, options.answers)))
   ).pipe(
-    Effect.provide(Output.layerStreams({ stdout: options.stdout ?? capture, stderr })),
-    Effect.provide(NodeServices.layer)
+    Effect.provide(
+      Layer.merge(Output.layerStreams({ stdout: options.stdout ?? capture, stderr }), NodeServices.layer)
+    )
   )
   return {
     status,
