@@ -35,9 +35,10 @@ const attempt = <A>(path: string, doing: string, run: () => Promise<A>): Effect.
         : new LocalFileError({ path, message: `cannot ${doing} ${path}: ${systemErrorReason(cause)}`, cause })
   })
 
-const openFile = (path: string, doing: string, flags: string, mode?: number) =>
+/** Opens `file`, which a person knows as `path`. */
+const openFile = (path: string, doing: string, flags: string, file = path) =>
   Effect.acquireRelease(
-    attempt(path, doing, () => open(path, flags, mode)),
+    attempt(path, doing, () => open(file, flags, 0o600)),
     (handle) => Effect.ignore(attempt(path, "close", () => handle.close()))
   )
 
@@ -129,7 +130,7 @@ export const openSink = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() =>
     published ? Effect.void : Effect.ignore(attempt(temporary, "remove", () => rm(temporary, { force: true })))
   )
-  const handle = yield* openFile(temporary, "write", "wx", 0o600)
+  const handle = yield* openFile(path, "write", "wx", temporary)
 
   let position = 0
   let waiting = 0

@@ -35,9 +35,11 @@ export const ask = (
   })
 
 export interface ReplyStreamOptions {
-  /** Bytes that may wait to be taken. */
   readonly capacity: number
-  /** What happens beyond that: the connection is not read, or the server has broken what it was asked. */
+  /**
+   * `pause`: the connection is not read while `capacity` bytes wait to be taken. `close`: a server that sends more than
+   * `capacity` in all is not spoken to again.
+   */
   readonly whenFull: "pause" | "close"
 }
 
@@ -91,8 +93,10 @@ export class ReplyStream implements Exchange {
   readonly next: Effect.Effect<Message<ReplyHeader> | undefined, Refusal | Unanswered> = Effect.suspend(() => {
     const message = this.queue.shift()
     if (message !== undefined) {
-      this.held -= sizeOf(message)
-      if (this.held <= this.options.capacity / 2) this.connection.resume()
+      if (this.options.whenFull === "pause") {
+        this.held -= sizeOf(message)
+        if (this.held <= this.options.capacity / 2) this.connection.resume()
+      }
       return Effect.succeed(message)
     }
     return this.end ?? Effect.andThen(this.arrival, this.next)

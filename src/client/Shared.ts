@@ -12,6 +12,8 @@ export const makeShared = <A, E>(
     let running: Deferred.Deferred<A, E> | undefined
     return Effect.suspend(() => {
       if (running !== undefined) return Deferred.await(running)
+      // A scope that is closed starts no fiber.
+      if (scope.state._tag === "Closed") return effect
       const deferred = Deferred.makeUnsafe<A, E>()
       running = deferred
       return effect.pipe(
@@ -19,7 +21,7 @@ export const makeShared = <A, E>(
           running = undefined
           return Deferred.done(deferred, exit)
         }),
-        // At once, so that a scope which is closed already interrupts it inside of `onExit`.
+        // At once: a fiber that is interrupted before it has started would never come to `onExit`.
         Effect.forkIn(scope, { startImmediately: true }),
         Effect.andThen(Deferred.await(deferred))
       )

@@ -31,12 +31,12 @@ export const download = Effect.fnUntraced(
     { onProgress = () => {}, version }: DownloadOptions = {}
   ): Effect.fn.Return<Transferred, TransferError, Scope.Scope> {
     const target = yield* targetOf(localPath, file.name)
+    const sink = yield* openSink(target)
     const reading = yield* Effect.acquireRelease(
       openReading(api, link, file, { version }),
       (reading) => Effect.sync(() => reading.close()),
       { interruptible: true }
     )
-    const sink = yield* openSink(target)
     const { head } = reading
     let bytes = 0
     for (;;) {
