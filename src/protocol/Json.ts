@@ -1,5 +1,5 @@
 /** JSON components to and from typed values. A decoder is compiled once; what is wrong with its input is a `Refusal`. */
-import { Result, Schema, SchemaAST, SchemaIssue } from "effect"
+import { Result, Schema, SchemaIssue } from "effect"
 import type { RefusalCode } from "./Code.ts"
 import { type Refusal, RefusalBody, refuse } from "./Refusal.ts"
 
@@ -11,22 +11,21 @@ const EMPTY = new Uint8Array(0)
 export const encodeJson = (value: unknown): Uint8Array =>
   value === undefined ? EMPTY : encoder.encode(JSON.stringify(value))
 
-/** Parses a JSON component; no bytes mean `{}`. */
-const parseJson = (bytes: Uint8Array): Result.Result<unknown, Refusal> => {
+/** Parses a JSON component: an object, and no bytes mean `{}`. */
+const parseJson = (bytes: Uint8Array, code: RefusalCode): Result.Result<object, Refusal> => {
   if (bytes.length === 0) return Result.succeed({})
   try {
-    return Result.succeed(JSON.parse(utf8.decode(bytes)))
+    const value: unknown = JSON.parse(utf8.decode(bytes))
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Result.succeed(value)
+      : Result.fail(refuse(code, "expected a JSON object"))
   } catch {
     return Result.fail(refuse("2:njs", "a component of the message is not JSON in UTF-8"))
   }
 }
 
 const describe = SchemaIssue.makeFormatterStandardSchemaV1({
-  leafHook: (issue) => {
-    if (issue._tag === "MissingKey") return "this field is missing"
-    if (issue._tag === "InvalidType" && SchemaAST.isObjects(issue.ast)) return "expected a JSON object"
-    return SchemaIssue.defaultLeafHook(issue)
-  }
+  leafHook: (issue) => issue._tag === "MissingKey" ? "this field is missing" : SchemaIssue.defaultLeafHook(issue)
 })
 
 /** The first thing wrong, as a sentence that names the field. */
@@ -46,7 +45,10 @@ export type Decoder<A> = (bytes: Uint8Array) => Result.Result<A, Refusal>
 export const makeDecoder = <A, E>(schema: Schema.Codec<A, E>, code: RefusalCode): Decoder<A> => {
   const decode = Schema.decodeUnknownResult(schema)
   return (bytes) =>
-    Result.flatMap(parseJson(bytes), (value) => Result.mapError(decode(value), (error) => faultOf(code, error.issue)))
+    Result.flatMap(
+      parseJson(bytes, code),
+      (value) => Result.mapError(decode(value), (error) => faultOf(code, error.issue))
+    )
 }
 
 /** Decodes the body of a reply that refuses. */
