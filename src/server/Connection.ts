@@ -18,8 +18,11 @@ import type { Outgoing } from "./Dispatch.ts"
 import { admit, type Exchange } from "./Exchange.ts"
 import { ReplyWriter } from "./ReplyWriter.ts"
 
-/** Request data held for one peer before its socket is no longer read. */
+/** Data of running requests held for one peer before its socket is no longer read. */
 const HELD_BYTES = 8 * 1024 * 1024
+
+/** Data of requests that are not whole yet, held for one peer. */
+const GATHERED_BYTES = 2 * MAX_INLINE_BYTES
 
 /** How long a peer may take to close its side after the server closed its own. */
 const LINGER_MILLIS = 5000
@@ -63,6 +66,7 @@ export class Connection {
   private readonly running = new Set<number>()
   private readonly fibers = new Set<Fiber.Fiber<unknown, Refusal>>()
   private held = 0
+  private gathered = 0
   private activeAt: number
   private messageAt = 0
   private draining = false
@@ -153,8 +157,11 @@ export class Connection {
       if (admitted.success !== known.exchange.name || header.auth_size > 0 || header.body_size > 0) {
         return refuse("2:ihv", `message ${id} does not continue the request that has this id`, "id")
       }
-      return known.bytes + header.data_size > MAX_INLINE_BYTES
-        ? refuse("2:big", `one request carries at most ${MAX_INLINE_BYTES} bytes: upload in parts`, "data_size")
+      if (known.bytes + header.data_size > MAX_INLINE_BYTES) {
+        return refuse("2:big", `one request carries at most ${MAX_INLINE_BYTES} bytes: upload in parts`, "data_size")
+      }
+      return this.gathered + header.data_size > GATHERED_BYTES
+        ? refuse("2:rlex", "too many requests are unfinished at the same time: finish some first")
         : undefined
     }
     if (Result.isFailure(admitted)) return admitted.failure
@@ -179,11 +186,11 @@ export class Connection {
     if (request.header === header) request.body = body
     for (const chunk of data) request.data.push(chunk)
     request.bytes += header.data_size
-    this.held += header.data_size
     if (header.more) {
+      this.gathered += header.data_size
       this.gathering.set(header.id, request)
     } else {
-      this.gathering.delete(header.id)
+      if (this.gathering.delete(header.id)) this.gathered -= request.bytes - header.data_size
       this.dispatch(request, header.finish)
     }
   }
@@ -193,7 +200,7 @@ export class Connection {
     const known = this.gathering.get(id)
     if (known !== undefined) {
       this.gathering.delete(id)
-      this.held -= known.bytes
+      this.gathered -= known.bytes
     }
     if (refusal !== REFUSED_BEFORE) this.writer.refuse(id, refusal, header.finish)
     if (header.more) this.refused.add(id)
@@ -207,6 +214,7 @@ export class Connection {
   private dispatch(request: Gathering, finish: boolean): void {
     const { id } = request.header
     this.running.add(id)
+    this.held += request.bytes
     const fiber = this.options.run(request.exchange.run(request.body, request.data))
     this.fibers.add(fiber)
     fiber.addObserver((exit) => {

@@ -44,7 +44,7 @@ const header = (fields: Partial<Parameters<typeof encodeRequestHeader>[0]>): Uin
 
 const rawHeader = (value: unknown): Buffer => Buffer.from(JSON.stringify(value).padEnd(256))
 
-it.layer(TestServer.layer())("the wire", (it) => {
+it.layer(TestServer.layer(), { excludeTestServices: true })("the wire", (it) => {
   describe("TLS", () => {
     it.effect("closes a peer that does not speak ALPN fip/1", () =>
       Effect.gen(function*() {
@@ -245,10 +245,12 @@ it.layer(TestServer.layer())("the wire", (it) => {
     }))
 })
 
-it.layer(TestServer.layer({ messageTimeout: Duration.millis(200), idleTimeout: Duration.millis(400) }))(
+it.layer(TestServer.layer({ messageTimeout: Duration.millis(200), idleTimeout: Duration.millis(400) }), {
+  excludeTestServices: true
+})(
   "time limits",
   (it) => {
-    it.live("answers a message that stops half-way with 2:unsp and closes", () =>
+    it.effect("answers a message that stops half-way with 2:unsp and closes", () =>
       withClient(async (client) => {
         client.write(requestBytes("Heartbeat", { id: 4 }).subarray(0, 100))
         const reply = await client.next()
@@ -256,7 +258,7 @@ it.layer(TestServer.layer({ messageTimeout: Duration.millis(200), idleTimeout: D
         await client.closed
       }))
 
-    it.live("closes an idle connection and says so", () =>
+    it.effect("closes an idle connection and says so", () =>
       withClient(async (client) => {
         const reply = await client.next()
         assert.strictEqual(reply?.header.code, "2:unsp")
@@ -264,7 +266,7 @@ it.layer(TestServer.layer({ messageTimeout: Duration.millis(200), idleTimeout: D
         await client.closed
       }))
 
-    it.live("cuts off a peer that does not read, and serves the others meanwhile", () =>
+    it.effect("cuts off a peer that does not read, and serves the others meanwhile", () =>
       withClient(async (client, port) => {
         const token = await client.login("wire_slow", PASSWORD)
         const data = Buffer.alloc(1024 * 1024, "z")
