@@ -1,7 +1,8 @@
 /** Several servers on one PostgreSQL: what is decided on one holds on all, whatever happens at the same time. */
 import { assert, it } from "@effect/vitest"
-import { Effect, Layer, References, Result, Schedule } from "effect"
+import { Deferred, Effect, Fiber, Layer, References, Result, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { randomBytes } from "node:crypto"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { SessionGrant } from "../../../src/protocol/Request.ts"
@@ -23,17 +24,17 @@ const postgres = Layer.unwrap(Effect.map(
 /** A server that listens to the others. */
 const server = Effect.flatMap(ServerConfig, ({ databaseUrl }) => start({ databaseUrl }))
 
-/** Ends when a server has heard of the end of a session; fails after a second. */
+/** Ends when a server has heard of the end of a session; fails after five seconds, which is a thousand times what it takes. */
 const heard = (users: UserManager["Service"], grant: SessionGrant) =>
   Effect.sync(() => worth(users, grant)).pipe(
     Effect.repeat({ until: (code) => code === "2:auth", schedule: Schedule.spaced("2 millis") }),
-    Effect.timeout("1 second")
+    Effect.timeout("5 seconds")
   )
 
 const rounds = Array.from({ length: 10 }, (_, index) => index)
 
 it.layer(postgres, { excludeTestServices: true, timeout: "60 seconds" })("servers on one PostgreSQL", (it) => {
-  it.effect("accept each other's tokens, and none of a session that ended on another, within a second", () =>
+  it.effect("accept each other's tokens, and none of a session that ended on another", () =>
     Effect.gen(function*() {
       const [here, there] = [yield* server, yield* server]
       const endings = {
@@ -84,14 +85,29 @@ it.layer(postgres, { excludeTestServices: true, timeout: "60 seconds" })("server
       yield* heard(users, later)
     }))
 
-  it.effect("that start at once on an empty database make one signing key", () =>
+  it.effect("that start at once on an empty database agree on one signing key", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
       yield* sql`delete from signing_keys`
-      const servers = yield* Effect.all([server, server, server], { concurrency: "unbounded" })
-      const [first] = servers
-      const grant = yield* first.login(yield* newUser(first), device, peer)
-      assert.deepStrictEqual(servers.map((users) => worth(users, grant)), ["ok", "ok", "ok"])
+      const inserted = yield* Deferred.make<void>()
+      const commit = yield* Deferred.make<void>()
+      const first = yield* Effect.forkChild(sql.withTransaction(Effect.gen(function*() {
+        yield* sql`insert into signing_keys (key_id, secret, created_at) values (1, ${randomBytes(32)}, now())`
+        yield* Deferred.succeed(inserted, undefined)
+        yield* Deferred.await(commit)
+      })))
+      yield* Deferred.await(inserted)
+      const starting = yield* Effect.forkChild(Effect.all([server, server], { concurrency: "unbounded" }))
+      yield* Effect.repeat(
+        sql`select from pg_stat_activity where wait_event_type = 'Lock' and query like '%insert into signing_keys%'`,
+        { until: (waiting) => waiting.length === 2 }
+      )
+      yield* Deferred.succeed(commit, undefined)
+      yield* Fiber.join(first)
+      const [here, there] = yield* Fiber.join(starting)
+      const grant = yield* here.login(yield* newUser(here), device, peer)
+      assert.strictEqual(worth(there, grant), "ok")
+      assert.lengthOf(yield* sql`select from signing_keys`, 1)
     }))
 
   it.effect("give one successor to two hundred refreshes of one digest, and log nobody out", () =>

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Layer } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { TestClock } from "effect/testing"
 import { randomBytes } from "node:crypto"
+import { setImmediate } from "node:timers/promises"
 import { AccessToken, SessionId, Username } from "../../../src/protocol/Identity.ts"
 import { UserManager } from "../../../src/server/UserManager.ts"
 import { PasswordParameters } from "../../../src/server/users/PasswordHasher.ts"
@@ -337,6 +338,24 @@ it.layer(accounts)("UserManager", (it) => {
           assert.strictEqual(refusal.field, "session_id")
         }
         assert.deepStrictEqual([mine, other, strangers].map((grant) => worth(users, grant)), ["ok", "2:auth", "ok"])
+      }))
+  })
+
+  describe("an interrupted request", () => {
+    it.effect("has ended a session for good or not at all: memory and database agree", () =>
+      Effect.gen(function*() {
+        const users = yield* UserManager
+        const auth = yield* newUser(users)
+        const seen = new Set<string>()
+        for (let turns = 0; turns < 12; turns++) {
+          const grant = yield* users.login(auth, device, peer)
+          const fiber = yield* Effect.forkChild(users.logout(yield* callerOf(users, grant)))
+          for (let turn = 0; turn < turns; turn++) yield* Effect.promise(() => setImmediate())
+          yield* Fiber.interrupt(fiber)
+          assert.strictEqual(worth(users, grant), worth(yield* start(), grant))
+          seen.add(worth(users, grant))
+        }
+        assert.isTrue(seen.has("2:auth"))
       }))
   })
 
