@@ -44,7 +44,7 @@ export class Revocations extends Context.Service<Revocations, {
       })
 
       yield* load
-      yield* Effect.forkScoped(Effect.repeat(forget, Schedule.spaced("6 hours")))
+      yield* Effect.forkScoped(Effect.repeat(forget, Schedule.spaced("1 day")))
 
       if (databaseUrl !== undefined) {
         const client = yield* PgClient.PgClient

@@ -156,7 +156,7 @@ export class Sessions extends Context.Service<Sessions, {
       yield* sweep.pipe(
         Effect.tapError((error) => Effect.logWarning("old sessions could not be swept", error)),
         Effect.ignore,
-        Effect.repeat(Schedule.spaced("6 hours")),
+        Effect.repeat(Schedule.spaced("1 day")),
         Effect.forkScoped
       )
 

@@ -331,8 +331,8 @@ it.layer(TestDatabase.pglite)("Sessions, against a model", (it) => {
             fc.array(step, { minLength: 5, maxLength: 30, size: "max" }),
             (steps) => run(history(steps))
           ),
-          { numRuns: 40 }
+          { numRuns: 30 }
         )
       )
-    }))
+    }), 120_000)
 })
