@@ -7,12 +7,22 @@ import type { ListEntry, ListOptions } from "./FipClient.ts"
 
 const isFolder = Schema.is(FolderPrefix)
 
+/** Pages in a row that may name nothing: rights that end while they are listed leave such pages behind. */
+const MAX_EMPTY_PAGES = 100
+
+interface Cursor {
+  readonly after: string | undefined
+  /** Pages before this one that named nothing. */
+  readonly empty: number
+}
+
 /** Folders before files within a page. */
 export const listPages = (api: Api, options: ListOptions = {}): Stream.Stream<ListEntry, CallError> => {
   const { owner, prefix, recursive, scope } = options
+  const start: Cursor = { after: undefined, empty: 0 }
   return Stream.paginate(
-    undefined,
-    Effect.fnUntraced(function*(after: string | undefined) {
+    start,
+    Effect.fnUntraced(function*({ after, empty }) {
       const { files, folders, next } = yield* api.call("List", {
         owner,
         prefix: prefix?.normalize("NFC"),
@@ -27,10 +37,11 @@ export const listPages = (api: Api, options: ListOptions = {}): Stream.Stream<Li
         ...folders.map((name) => ({ _tag: "Folder" as const, name })),
         ...files.map((file) => ({ _tag: "File" as const, file }))
       ]
-      if (next !== undefined && (next === after || entries.length === 0)) {
+      if (next === undefined) return [entries, Option.none<Cursor>()] as const
+      if (next === after || empty === MAX_EMPTY_PAGES) {
         return yield* new ProtocolError({ message: "the server's listing does not get on" })
       }
-      return [entries, Option.fromUndefinedOr(next)] as const
+      return [entries, Option.some<Cursor>({ after: next, empty: entries.length === 0 ? empty + 1 : 0 })] as const
     })
   )
 }

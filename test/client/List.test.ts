@@ -26,15 +26,16 @@ describe("list", () => {
 
   it.live("ends at a server that would go on for ever, or that names what cannot be a name", () =>
     Effect.gen(function*() {
+      let pages = 0
       const lies = [
-        page({ next: "1" }),
-        page({ files: [fileInfo("a")], next: "same" }),
-        page({ folders: ["../"] }),
-        page({ folders: ["\u001b[2J/"] }),
-        page({ files: [fileInfo("../etc/passwd")] })
+        () => page({ next: String(++pages) }),
+        () => page({ files: [fileInfo("a")], next: "same" }),
+        () => page({ folders: ["../"] }),
+        () => page({ folders: ["\u001b[2J/"] }),
+        () => page({ files: [fileInfo("../etc/passwd")] })
       ]
       for (const lie of lies) {
-        const { client } = yield* loggedIn({ List: () => lie })
+        const { client } = yield* loggedIn({ List: lie })
         const error = yield* Effect.flip(Stream.runDrain(client.list()))
         assert.strictEqual(error._tag, "ProtocolError")
       }
