@@ -1,7 +1,7 @@
 /** The program: the one place that runs an Effect and ends the process. */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Effect, Runtime } from "effect"
-import { CliConfig, Command, GlobalFlag } from "effect/cli"
+import { Cause, Console, Effect, Exit, Runtime } from "effect"
+import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
 import { connectCommand } from "./cli/connect.ts"
 import { serveCommand } from "./cli/serve.ts"
 import { VERSION } from "./protocol/Limits.ts"
@@ -20,8 +20,12 @@ const onSignal = () => {
 process.on("SIGINT", onSignal)
 process.on("SIGTERM", onSignal)
 
+const sayAndFail = <E extends { readonly message: string }>(error: E) =>
+  Effect.andThen(Console.error(`fip: ${error.message}`), Effect.fail(error))
+
 NodeRuntime.runMain(
   Command.run(fip, { version: VERSION }).pipe(
+    Effect.catchTags({ ServeError: sayAndFail, UsageError: sayAndFail }),
     Effect.provide(NodeServices.layer),
     Effect.provideService(CliConfig.CliConfig, CliConfig.make({ builtIns: [GlobalFlag.Help, GlobalFlag.Version] }))
   ),
@@ -29,8 +33,9 @@ NodeRuntime.runMain(
     disableErrorReporting: true,
     teardown: (exit, onExit) =>
       Runtime.defaultTeardown(exit, (code) => {
-        // A server that was told to stop and has stopped did what it should.
-        onExit(code === 130 && process.argv[2] === "serve" ? 0 : code)
+        // A server that was told to stop and has stopped did what it should; a command line that is none is usage.
+        if (code === 130 && process.argv[2] === "serve") return onExit(0)
+        onExit(Exit.isFailure(exit) && CliError.isCliError(Cause.squash(exit.cause)) ? 2 : code)
       })
   }
 )

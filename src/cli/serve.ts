@@ -1,17 +1,14 @@
 /** `fip serve`: the server until a signal ends it. */
 import { Console, Data, Duration, Effect, Layer, Logger, Option, References, Runtime } from "effect"
-import { Argument, CliError, Command, Flag } from "effect/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import { resolveSettings, settingsLayer } from "./serverSettings.ts"
 
 /** The server could not start; the sentence is all that a person needs. */
-class ServeError extends Data.TaggedError("ServeError")<{ readonly message: string }> {
-  override readonly [CliError.userMessage] = this.message
-}
+export class ServeError extends Data.TaggedError("ServeError")<{ readonly message: string }> {}
 
 /** The command line, the environment or the config file ask for something that cannot be. */
-class UsageError extends Data.TaggedError("UsageError")<{ readonly message: string }> {
-  override readonly [CliError.userMessage] = this.message
+export class UsageError extends Data.TaggedError("UsageError")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 2
 }
 

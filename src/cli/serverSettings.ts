@@ -54,8 +54,23 @@ const settings = Config.all({
   uploadLifetime: duration("uploadLifetime", defaults.uploadLifetime)
 })
 
+const LOG_LEVELS = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const
+const SEVERITIES: Readonly<Record<typeof LOG_LEVELS[number], LogLevel.LogLevel>> = {
+  all: "All",
+  trace: "Trace",
+  debug: "Debug",
+  info: "Info",
+  warn: "Warn",
+  error: "Error",
+  fatal: "Fatal",
+  none: "None"
+}
+
 const logging = Config.all({
-  logLevel: Config.LogLevel("log_level").pipe(Config.withDefault("Info" as LogLevel.LogLevel)),
+  logLevel: Config.Literals(LOG_LEVELS, "log_level").pipe(
+    Config.withDefault("info" as const),
+    Config.map((level) => SEVERITIES[level])
+  ),
   logFormat: Config.Literals(["pretty", "json"], "log_format").pipe(Config.withDefault("pretty" as const))
 })
 

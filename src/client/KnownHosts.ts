@@ -7,11 +7,12 @@
  * 0700 folder, changed under a lock and replaced atomically.
  */
 import { DateTime, Effect, Option, Schema } from "effect"
-import { mkdir, readFile } from "node:fs/promises"
+import { readFile } from "node:fs/promises"
 import { homedir } from "node:os"
 import { dirname, isAbsolute, join } from "node:path"
 import { writeAtomically } from "../platform/AtomicFile.ts"
 import { acquire } from "../platform/FileLock.ts"
+import { makeFolder } from "../platform/makeFolder.ts"
 import { systemErrorCode, systemErrorReason } from "../platform/systemError.ts"
 import { Fingerprint } from "../protocol/Identity.ts"
 import { LocalFileError } from "./ClientError.ts"
@@ -80,7 +81,7 @@ export const findPin = (
 export const pin = Effect.fnUntraced(
   function*(path: string, address: HostPort, fingerprint: Fingerprint) {
     yield* Effect.tryPromise({
-      try: () => mkdir(dirname(path), { recursive: true, mode: 0o700 }),
+      try: () => makeFolder(dirname(path), 0o700),
       catch: (cause) =>
         new LocalFileError({ path, message: `cannot make ${dirname(path)}: ${systemErrorReason(cause)}`, cause })
     })

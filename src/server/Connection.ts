@@ -69,6 +69,7 @@ export class Connection {
   private gathered = 0
   private activeAt: number
   private messageAt = 0
+  private lastAnswer: (() => void) | undefined
   private draining = false
   private endedAt: number | undefined
 
@@ -182,6 +183,7 @@ export class Connection {
 
   private onMessage(header: RequestHeader, body: Uint8Array, data: ReadonlyArray<Uint8Array>): void {
     const request = this.current
+    this.current = undefined
     if (request === undefined) return
     if (request.header === header) request.body = body
     for (const chunk of data) request.data.push(chunk)
@@ -197,6 +199,7 @@ export class Connection {
 
   private onSkipped(header: RequestHeader, refusal: Refusal): void {
     const { id } = header
+    this.current = undefined
     const known = this.gathering.get(id)
     if (known !== undefined) {
       this.gathering.delete(id)
@@ -217,19 +220,27 @@ export class Connection {
     this.held += request.bytes
     const fiber = this.options.run(request.exchange.run(request.body, request.data))
     this.fibers.add(fiber)
+    // Nothing is read after `finish`, and its own reply is the last one.
+    if (finish) this.parser.stop()
     fiber.addObserver((exit) => {
       this.fibers.delete(fiber)
-      void this.answer(request, exit, finish).then(() => {
-        this.running.delete(id)
-        this.held -= request.bytes
-        this.activeAt = this.options.now()
-        if (finish) this.end()
-        else if (this.socket.isPaused() && this.held < HELD_BYTES && this.running.size < MAX_IN_FLIGHT) {
-          this.socket.resume()
-        }
-        if (this.draining || this.socket.readableEnded) this.finishWhenIdle()
-      })
+      const answer = () => void this.answer(request, exit, finish).then(() => this.answered(request))
+      if (finish && this.running.size > 1) this.lastAnswer = answer
+      else answer()
     })
+  }
+
+  private answered(request: Gathering): void {
+    this.running.delete(request.header.id)
+    this.held -= request.bytes
+    this.activeAt = this.options.now()
+    const { lastAnswer } = this
+    if (lastAnswer !== undefined && this.running.size === 1) {
+      this.lastAnswer = undefined
+      lastAnswer()
+    }
+    if (this.socket.isPaused() && this.held < HELD_BYTES && this.running.size < MAX_IN_FLIGHT) this.socket.resume()
+    if (this.draining || this.parser.dead || this.socket.readableEnded) this.finishWhenIdle()
   }
 
   private async answer(
@@ -247,14 +258,20 @@ export class Connection {
       this.writer.reply(id, code, result, finish)
       return
     }
-    await this.stream(id, exchange.name, result, content)
+    await this.stream(id, exchange.name, result, content, finish)
   }
 
-  private async stream(id: number, name: RequestName, head: ReadHead, content: ContentSource): Promise<void> {
+  private async stream(
+    id: number,
+    name: RequestName,
+    head: ReadHead,
+    content: ContentSource,
+    finish: boolean
+  ): Promise<void> {
     try {
-      await this.writer.stream(id, head, content)
+      await this.writer.stream(id, head, content, finish)
     } catch (error) {
-      this.writer.refuse(id, error instanceof Refusal ? error : this.refusalOf(name, Cause.die(error)))
+      this.writer.refuse(id, error instanceof Refusal ? error : this.refusalOf(name, Cause.die(error)), finish)
     } finally {
       content.close()
     }

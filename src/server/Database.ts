@@ -14,10 +14,10 @@ import { Data, Effect, Layer, Redacted, type Scope } from "effect"
 import { Migrator } from "effect/sql"
 import type { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
-import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { migrations } from "../../migrations/index.ts"
 import * as FileLock from "../platform/FileLock.ts"
+import { makeFolder } from "../platform/makeFolder.ts"
 import { systemErrorReason } from "../platform/systemError.ts"
 import { Refusal } from "../protocol/Refusal.ts"
 import { openEmbedded } from "./database/Embedded.ts"
@@ -112,7 +112,7 @@ const embedded = Effect.fnUntraced(function*(dataDir: string): Effect.fn.Return<
   Scope.Scope
 > {
   yield* Effect.tryPromise({
-    try: () => mkdir(dataDir, { recursive: true, mode: 0o700 }),
+    try: () => makeFolder(dataDir, 0o700),
     catch: (cause) => unusable(dataDir, cause)
   })
   yield* FileLock.acquire(join(dataDir, "database.lock")).pipe(Effect.mapError((error) =>

@@ -7,10 +7,11 @@
  */
 import { Clock, Context, Data, Effect, Layer, Redacted } from "effect"
 import { createHash, createPrivateKey, X509Certificate } from "node:crypto"
-import { mkdir, readFile, stat } from "node:fs/promises"
+import { readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
 import { writeAtomically } from "../platform/AtomicFile.ts"
 import * as FileLock from "../platform/FileLock.ts"
+import { makeFolder } from "../platform/makeFolder.ts"
 import { systemErrorCode, systemErrorReason } from "../platform/systemError.ts"
 import { Fingerprint } from "../protocol/Identity.ts"
 import { makeSelfSigned } from "./identity/selfSigned.ts"
@@ -97,7 +98,7 @@ export class ServerIdentity extends Context.Service<ServerIdentity, {
       const existing = yield* load(path)
       if (existing !== undefined) return existing
       yield* Effect.tryPromise({
-        try: () => mkdir(folder, { recursive: true, mode: 0o700 }),
+        try: () => makeFolder(folder, 0o700),
         catch: (cause) =>
           new IdentityError({ message: `cannot make the folder ${folder}: ${systemErrorReason(cause)}` })
       })

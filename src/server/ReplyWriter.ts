@@ -66,7 +66,7 @@ export class ReplyWriter {
    * Streams `content` as a run of messages whose first carries `head`. Resolves when the last was handed to the socket,
    * or the peer is gone; rejects with what `content.next` rejects with. Does not close the source.
    */
-  async stream(id: number, head: ReadHead, content: ContentSource): Promise<void> {
+  async stream(id: number, head: ReadHead, content: ContentSource, ended: boolean): Promise<void> {
     let remaining = content.length
     let body: object | undefined = head
     while (!this.closed) {
@@ -80,7 +80,7 @@ export class ReplyWriter {
         if (sha256 !== undefined) body = { ...body, sha256 }
       }
       this.uncork()
-      this.write(this.message(id, last ? "1:read" : "0:read", body, chunk?.length ?? 0, !last, false))
+      this.write(this.message(id, last ? "1:read" : "0:read", body, chunk?.length ?? 0, !last, last && ended))
       if (chunk !== undefined) this.write(chunk)
       if (last) return
       body = undefined

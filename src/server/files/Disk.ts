@@ -7,6 +7,7 @@
 import { Context } from "effect"
 import * as Fs from "node:fs"
 import * as FsPromises from "node:fs/promises"
+import { makeFolder } from "../../platform/makeFolder.ts"
 
 export interface Disk {
   /** `write` makes the file unless it is there; nothing is cut off. */
@@ -49,7 +50,7 @@ export const writeAll = async (
   chunks: ReadonlyArray<Uint8Array>,
   position: number
 ): Promise<void> => {
-  let left = chunks
+  let left = after(chunks, 0)
   let at = position
   while (left.length > 0) {
     const count = await disk.write(file, left, at)
@@ -65,7 +66,7 @@ export const readAll = async (
   buffers: ReadonlyArray<Uint8Array>,
   position: number
 ): Promise<boolean> => {
-  let left = buffers
+  let left = after(buffers, 0)
   let at = position
   while (left.length > 0) {
     const count = await disk.read(file, left, at)
@@ -108,7 +109,7 @@ const node: Disk = {
     new Promise((resolve, reject) => Fs.close(file, (error) => error === null ? resolve() : reject(error))),
   remove: (path) => FsPromises.unlink(path),
   list: (folder) => FsPromises.readdir(folder),
-  makeFolder: async (folder) => (await FsPromises.mkdir(folder, { recursive: true, mode: 0o700 })) !== undefined,
+  makeFolder: (folder) => makeFolder(folder, 0o700),
   syncFolder: async (folder) => {
     const handle = await FsPromises.open(folder, "r")
     try {
