@@ -36,6 +36,7 @@ import { labelOf, permit, store } from "./files/Rules.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
 import { UploadRepo } from "./files/UploadRepo.ts"
 import { Uploads } from "./files/Uploads.ts"
+import { UploadSessions } from "./files/UploadSessions.ts"
 import { noSuchFile } from "./permissions/Policy.ts"
 
 /** Content as views, in order. */
@@ -251,6 +252,7 @@ export class FileStore extends Context.Service<FileStore, {
 
   static readonly layer = this.layerNoDeps.pipe(
     Layer.provide([Uploads.layer, Listing.layer]),
+    Layer.provide(UploadSessions.layer),
     Layer.provide([Committer.layer, FileRepo.layer, UploadRepo.layer])
   )
 }

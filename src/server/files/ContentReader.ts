@@ -126,15 +126,17 @@ export class ContentReader implements ContentSource {
   private fetch(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     if (this.unfetched === 0) return undefined
     const wants = this.gather()
-    if (wants.length === 0) {
-      return this.options.more(this.position).then((extents) => {
-        this.extents = extents
-        this.index = 0
-        const [first] = extents
-        if (first === undefined || first.position > this.position) throw this.damaged(this.position, this.position)
-        return this.fetch()
-      })
-    }
+    if (wants.length > 0) return this.complete(wants)
+    return this.options.more(this.position).then((extents) => {
+      this.extents = extents
+      this.index = 0
+      const wants = this.gather()
+      if (wants.length === 0) throw this.damaged(this.position, this.position)
+      return this.complete(wants)
+    })
+  }
+
+  private complete(wants: ReadonlyArray<Want>): Uint8Array | Promise<Uint8Array> {
     return wants.every((want) => want.block !== undefined)
       ? this.assemble(wants)
       : this.load(wants).then(() => this.assemble(wants))

@@ -78,7 +78,8 @@ export class DiskSegments {
 
   /** The shared segment with room in it. */
   private current(): Shared | Promise<Shared> {
-    if (this.shared !== undefined && this.shared.tail < SHARED_SEGMENT_BYTES) return this.shared
+    const { shared } = this
+    if (shared !== undefined && shared.tail < SHARED_SEGMENT_BYTES && !shared.file.hasFailed) return shared
     this.opening ??= (async () => {
       try {
         const segment = SegmentId(randomUUID())

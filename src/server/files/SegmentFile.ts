@@ -11,16 +11,25 @@ import { type Disk, writeAll } from "./Disk.ts"
 const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "an unknown error"
 
-/** What a failure of the disk is answered with. */
+const sentenceOf = (code: string): string => {
+  switch (code) {
+    case "ENOSPC":
+    case "EDQUOT":
+    case "EFBIG":
+      return "the server's disk is full: nothing was stored, try again when there is space"
+    case "EMFILE":
+    case "ENFILE":
+      return "the server has too many files open: try again in a moment"
+    default:
+      return `the server's disk failed (${code})`
+  }
+}
+
+/** What a failure of the disk is answered with; what happened is its `cause`, for the log. */
 export const diskRefusal = (error: unknown): Refusal => {
-  const code = codeOf(error)
-  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") {
-    return refuse("3:disk", "the server's disk is full: nothing was stored, try again when there is space")
-  }
-  if (code === "EMFILE" || code === "ENFILE") {
-    return refuse("3:disk", "the server has too many files open: try again in a moment")
-  }
-  return refuse("3:disk", `the server's disk failed (${code})`)
+  const refusal = refuse("3:disk", sentenceOf(codeOf(error)))
+  refusal.cause = error
+  return refusal
 }
 
 export class SegmentFile {
@@ -52,6 +61,11 @@ export class SegmentFile {
     this.file = file
     this.syncName = syncName
     this.onClosed = onClosed
+  }
+
+  /** A sync has failed: nothing that is written from now on can be made durable here. */
+  get hasFailed(): boolean {
+    return this.failure !== undefined
   }
 
   /** Rejects with a `Refusal`. */
