@@ -150,7 +150,7 @@ describe("a line that is wrong", () => {
   usage("UPLOAD test", "test is a folder: add --recursive")
   usage("UPLOAD package.json --recursive", "package.json is a file: leave out --recursive")
   usage("UPLOAD test --recursive --if-version 3", "--if-version is for one file")
-  usage("UPLOAD no/such/folder --recursive", "there is no such file or folder")
+  usage("UPLOAD no/such/folder --recursive", "cannot read no/such/folder: no such file or directory")
   usage("DOWNLOAD docs/", "docs/ is a folder: add --recursive")
   usage("DOWNLOAD docs/ -r --version 3", "--version is for one file")
   usage("STERM 12", "<session> must be a session's id")

@@ -61,7 +61,7 @@ describe("HELP", () => {
           // Passwords are asked for, local files are not there, and the folder's files are elsewhere.
           const run = yield* runLines([command])
           if (run.status !== 0) {
-            assert.match(run.stderr, /nobody is there to ask|there is no such file|a name that is not safe/, command)
+            assert.match(run.stderr, /nobody is there to ask|no such file|a name that is not safe/, command)
           }
           assert.isTrue(command.startsWith(name.split(" ")[0] ?? ""), command)
         }

@@ -9,7 +9,6 @@ const LINES: ReadonlyArray<readonly [line: string, call: Call]> = [
   ["CREATE myfile.txt -bye", ["create", "myfile.txt", ""]],
   ["GRANT foobar_user myfile READ -bye", ["grant", "foobar_user", "myfile", "READ", {}]],
 
-  ["AUTH alice_smith secret123", ["login", "alice_smith", "secret123"]],
   ["STERM", ["logout"]],
   ["STERM 0193a7c2-4e6b-4c1d-9f0a-2b3c4d5e6f70", ["logout", "0193a7c2-4e6b-4c1d-9f0a-2b3c4d5e6f70"]],
   ["SREF", ["refresh"]],

@@ -120,7 +120,12 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
     })
 
   return LineReader.of({
-    line: (prompt) => withInterrupt(() => readline.prompt(), ask(prompt)),
+    line: (prompt) =>
+      Effect.tap(withInterrupt(() => readline.prompt(), ask(prompt)), (line) =>
+        Effect.sync(() => {
+          // Ctrl-D leaves the cursor behind the prompt.
+          if (Option.isNone(line)) options.output.write("\n")
+        })),
     answer: ask,
     secret: (prompt) =>
       Effect.suspend(() => {

@@ -2,7 +2,7 @@
  * How a command of the shell is defined: one value from which its parser, its help, its page in docs/commands.md and its
  * handler come. Define it in commands/<group>.ts and list it in commandTree.ts; nothing else knows it by name.
  */
-import { Context, Effect, type FileSystem, type Path } from "effect"
+import { Context, Effect } from "effect"
 import { Command } from "effect/cli"
 import type { FipClient } from "../../client/FipClient.ts"
 import type { CommandError, CommandKind } from "./Failure.ts"
@@ -11,7 +11,7 @@ import type { Questions } from "./Questions.ts"
 import { type Outcome, reportOutcome } from "./Report.ts"
 
 /** What a handler may use. */
-export type CommandServices = FipClient | Output | Questions | FileSystem.FileSystem | Path.Path
+export type CommandServices = FipClient | Output | Questions
 
 /** What the shell and the documentation know of a command besides its parser. */
 export interface CommandFacts {

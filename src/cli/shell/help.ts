@@ -2,7 +2,7 @@
 import { Context, Effect, Option } from "effect"
 import type { Command, HelpDoc } from "effect/cli"
 import { formatPairs } from "./format.ts"
-import { childrenOf, groupsOf, helpDocOf } from "./helpDoc.ts"
+import { childrenOf, helpDocOf } from "./helpDoc.ts"
 import { CommandFacts } from "./ShellCommand.ts"
 import { usageOf } from "./usage.ts"
 
@@ -43,7 +43,7 @@ const describe = (group: string, doc: HelpDoc.HelpDoc): CommandHelp => {
 /** Every command that does something (the members of a family, not the family), in the order of the groups. */
 export const commandHelps = Effect.fnUntraced(function*(root: Command.Command.Any) {
   const helps: Array<CommandHelp> = []
-  for (const { commands, group } of groupsOf(root)) {
+  for (const { commands, group } of root.subcommands) {
     for (const command of commands) {
       const members = childrenOf(command).map((member) => [command.name, member.name])
       for (const path of members.length === 0 ? [[command.name]] : members) {

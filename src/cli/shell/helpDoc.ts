@@ -2,11 +2,9 @@
 import { Context, Effect } from "effect"
 import { CliOutput, type Command, GlobalFlag, type HelpDoc } from "effect/cli"
 
-/** All commands directly under a command, with the group that each belongs to. */
-export const groupsOf = (command: Command.Command.Any): Command.Command.Any["subcommands"] => command.subcommands
-
+/** All commands directly under a command. */
 export const childrenOf = (command: Command.Command.Any): ReadonlyArray<Command.Command.Any> =>
-  groupsOf(command).flatMap((group) => group.commands)
+  command.subcommands.flatMap((group) => group.commands)
 
 /** The help document of the command at `path` below `root`; `path` does not name the root itself. */
 export const helpDocOf = Effect.fnUntraced(function*(root: Command.Command.Any, path: ReadonlyArray<string>) {

@@ -6,29 +6,14 @@ import { Effect } from "effect"
 import { lstat, mkdir, readdir, stat } from "node:fs/promises"
 import path from "node:path"
 import { LocalFileError } from "../../client/ClientError.ts"
+import { systemErrorCode, systemErrorReason } from "../../platform/systemError.ts"
 import { type FileName, parseFileName } from "../../protocol/FileName.ts"
 
 const attempt = <A>(file: string, what: string, run: () => Promise<A>): Effect.Effect<A, LocalFileError> =>
   Effect.tryPromise({
     try: run,
-    catch: (cause) => new LocalFileError({ path: file, message: `${what} ${file}: ${reason(cause)}`, cause })
+    catch: (cause) => new LocalFileError({ path: file, message: `${what} ${file}: ${systemErrorReason(cause)}`, cause })
   })
-
-const REASONS: ReadonlyMap<string, string> = new Map([
-  ["ENOENT", "there is no such file or folder"],
-  ["EACCES", "permission denied"],
-  ["EPERM", "not permitted"],
-  ["ENOTDIR", "a part of the path is a file"],
-  ["ENOSPC", "no space left on the disk"],
-  ["ENAMETOOLONG", "the name is too long"],
-  ["ELOOP", "too many symbolic links"]
-])
-
-const codeOf = (cause: unknown): string =>
-  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
-
-const reason = (cause: unknown): string =>
-  REASONS.get(codeOf(cause)) ?? (cause instanceof Error ? cause.message : String(cause))
 
 /** What there is at a path: `none` when there is nothing. */
 export const kindOf = (file: string): Effect.Effect<"file" | "folder" | "none", LocalFileError> =>
@@ -36,7 +21,7 @@ export const kindOf = (file: string): Effect.Effect<"file" | "folder" | "none", 
     try {
       return (await stat(file)).isDirectory() ? "folder" : "file"
     } catch (cause) {
-      if (codeOf(cause) === "ENOENT") return "none"
+      if (systemErrorCode(cause) === "ENOENT") return "none"
       throw cause
     }
   })
@@ -97,7 +82,7 @@ export const makeFolders = (root: string) => {
 }
 
 const ignoreExisting = (cause: unknown): void => {
-  if (codeOf(cause) !== "EEXIST") throw cause
+  if (systemErrorCode(cause) !== "EEXIST") throw cause
 }
 
 /** Makes the target folder of a download, with whatever leads to it. */

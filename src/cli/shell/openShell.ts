@@ -56,7 +56,10 @@ const connect = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: 
     onNotice: (message) => output.noteUnsafe(`${printableLine(message)}\n`),
     confirmTrust: questions.attended
       ? ({ fingerprint, host, port }) =>
-        questions.confirm(`${host}:${port} is new here, and its key is ${fingerprint}. Is that right?`)
+        Effect.andThen(
+          output.note(printableLine(`${host}:${port} is new here. Its key is ${fingerprint}`) + "\n"),
+          questions.confirm("Is that the server you mean?")
+        )
       : undefined
   }))
 })

@@ -26,7 +26,12 @@ export const auth = shellCommand({
     const questions = yield* Questions
     const username = Option.isSome(input.user) ? input.user.value : yield* questions.text("user name")
     const secret = yield* given(input.password, "password")
+    const before = yield* client.session
     const session = yield* client.login(username, secret)
+    // The session that this one replaces would live on with nobody to end it; another user's cannot be ended from here.
+    if (Option.isSome(before) && before.value.username === session.username) {
+      yield* Effect.ignore(client.logout(before.value.sessionId))
+    }
     return {
       code: "1:auth",
       message: `logged in as ${session.username}`,
