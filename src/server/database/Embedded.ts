@@ -13,6 +13,7 @@ import { Predicate } from "effect"
 import { existsSync, fdatasyncSync, fsyncSync } from "node:fs"
 import { open, readdir, rename, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
+import { setFlagsFromString } from "node:v8"
 import { syncFolder } from "../../platform/AtomicFile.ts"
 
 type Engine = postgresMod.PostgresMod
@@ -65,7 +66,17 @@ const stopOnFailure = (engine: Engine): void => {
   }
 }
 
+/**
+ * Leaves WebAssembly to V8's first compiler. The second one takes half a gigabyte to optimise PostgreSQL's largest
+ * functions, for no gain that could be measured. V8 reads these when it compiles a module.
+ */
+const compileOnce = (): void => {
+  setFlagsFromString("--no-wasm-tier-up")
+  setFlagsFromString("--no-wasm-dynamic-tiering")
+}
+
 const start = async (folder: string, sync: Sync): Promise<PGlite> => {
+  compileOnce()
   // Slow to load, and a server with a PostgreSQL of its own does without.
   const [{ PGlite }, { NodeFS }] = await Promise.all([
     import("@electric-sql/pglite"),
