@@ -10,11 +10,12 @@
  */
 import type { PGlite, postgresMod } from "@electric-sql/pglite"
 import { Predicate } from "effect"
+import { execFile } from "node:child_process"
 import { existsSync, fdatasyncSync, fsyncSync } from "node:fs"
-import { open, readdir, rename, rm } from "node:fs/promises"
-import { dirname, join } from "node:path"
+import { dirname, extname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
 import { setFlagsFromString } from "node:v8"
-import { syncFolder } from "../../platform/AtomicFile.ts"
 
 type Engine = postgresMod.PostgresMod
 
@@ -75,7 +76,8 @@ const compileOnce = (): void => {
   setFlagsFromString("--no-wasm-dynamic-tiering")
 }
 
-const start = async (folder: string, sync: Sync): Promise<PGlite> => {
+/** Starts the engine on a folder; `sync` is how it makes things durable. */
+export const start = async (folder: string, sync: Sync): Promise<PGlite> => {
   compileOnce()
   // Slow to load, and a server with a PostgreSQL of its own does without.
   const [{ PGlite }, { NodeFS }] = await Promise.all([
@@ -105,33 +107,17 @@ const start = async (folder: string, sync: Sync): Promise<PGlite> => {
   return database
 }
 
-/** Makes all that is under `folder` durable, names and content. */
-const syncTree = async (folder: string): Promise<void> => {
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name)
-    if (entry.isDirectory()) {
-      await syncTree(path)
-    } else {
-      const handle = await open(path, "r")
-      try {
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-    }
-  }
-  await syncFolder(folder)
-}
-
+/**
+ * Makes a new database, in a process of its own: initdb needs several times the memory that the server needs later, and
+ * only the end of a process gives it back.
+ */
 const initialise = async (folder: string): Promise<void> => {
-  const staging = `${folder}.new`
-  await rm(staging, { recursive: true, force: true })
-  // Synced as a whole afterwards.
-  const database = await start(staging, () => undefined)
-  await database.close()
-  await syncTree(staging)
-  await rename(staging, folder)
-  await syncFolder(dirname(folder))
+  const self = fileURLToPath(import.meta.url)
+  try {
+    await promisify(execFile)(process.execPath, [join(dirname(self), `initdb${extname(self)}`), folder])
+  } catch (cause) {
+    throw new Error("a new database could not be made there; is there space on the disk?", { cause })
+  }
 }
 
 /**
