@@ -6,6 +6,8 @@
  */
 import { Context, Effect, Layer } from "effect"
 import type { Fingerprint } from "../protocol/Identity.ts"
+import { Admin } from "./Admin.ts"
+import { userCommands } from "./admin/handlers/users.ts"
 import { Database } from "./Database.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
@@ -19,6 +21,7 @@ import { Listener } from "./Listener.ts"
 import { Permissions } from "./Permissions.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 import { UserManager } from "./UserManager.ts"
+import { UserAdmin } from "./users/UserAdmin.ts"
 
 /** A running server. */
 export class Server extends Context.Service<Server, {
@@ -33,6 +36,7 @@ export class Server extends Context.Service<Server, {
   static readonly layer = Layer.effect(
     Server,
     Effect.gen(function*() {
+      yield* Admin
       const { host, port } = yield* Listener
       const { fingerprint } = yield* ServerIdentity
       const coordinator = yield* ShutdownCoordinator
@@ -55,7 +59,10 @@ export class Server extends Context.Service<Server, {
       }
       return Listener.layer(handlers, users.authenticate)
     }))),
-    Layer.provide(Layer.mergeAll(UserManager.layer, Permissions.layer, FileStore.layer)),
+    Layer.provide(Layer.unwrap(Effect.gen(function*() {
+      return Admin.layer({ ...yield* userCommands })
+    }))),
+    Layer.provide(Layer.mergeAll(UserManager.layer, UserAdmin.layer, Permissions.layer, FileStore.layer)),
     Layer.provide(FileBufferCache.layer),
     Layer.provide(SegmentStore.layer),
     Layer.provide(Database.layer),

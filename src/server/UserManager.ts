@@ -14,11 +14,10 @@ import { databaseRefusal } from "./Database.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 import { AccessTokens } from "./users/AccessTokens.ts"
 import { Credentials, type PasswordAuth } from "./users/Credentials.ts"
+import { parts } from "./users/parts.ts"
 import { PasswordHasher } from "./users/PasswordHasher.ts"
-import { Revocations } from "./users/Revocations.ts"
 import { SessionRepo } from "./users/SessionRepo.ts"
 import { Sessions } from "./users/Sessions.ts"
-import { SigningKeys } from "./users/SigningKeys.ts"
 import { type User, UserRepo } from "./users/UserRepo.ts"
 
 export class UserManager extends Context.Service<UserManager, {
@@ -172,10 +171,5 @@ export class UserManager extends Context.Service<UserManager, {
     })
   )
 
-  static readonly layer = this.layerNoDeps.pipe(
-    Layer.provide(Layer.mergeAll(Credentials.layer, Sessions.layer)),
-    Layer.provide(AccessTokens.layer),
-    Layer.provide(Layer.mergeAll(PasswordHasher.layer, Revocations.layer, SigningKeys.layer)),
-    Layer.provide(Layer.mergeAll(UserRepo.layer, SessionRepo.layer))
-  )
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide(parts))
 }

@@ -11,7 +11,7 @@ import { Count, SessionInfo } from "../../protocol/Request.ts"
 import { databaseRefusal } from "../Database.ts"
 import { Instant } from "./Instant.ts"
 
-export type EndReason = "logout" | "replay" | "password" | "deletion" | "surplus"
+export type EndReason = "logout" | "replay" | "password" | "deletion" | "surplus" | "admin" | "ban"
 
 /** A session as `QuerySessions` shows it. */
 const Live = Schema.Struct({
@@ -20,6 +20,18 @@ const Live = Schema.Struct({
   last_seen_at: Instant,
   expires_at: Instant
 })
+
+/** A session as an administrator sees it. */
+const UserSession = Schema.Struct({
+  username: Username,
+  session_id: SessionId,
+  device: DeviceId,
+  address: Schema.String,
+  created_at: Instant,
+  last_seen_at: Instant,
+  expires_at: Instant
+})
+export type UserSession = typeof UserSession.Type
 
 /** Whose session a digest has refreshed. */
 const Rotated = Schema.Struct({ session_id: SessionId, user_id: Count, username: Username })
@@ -49,6 +61,8 @@ const Ended = Schema.Struct({
 export type Ended = typeof Ended.Type
 
 const decodeLive = Schema.decodeUnknownEffect(Schema.Array(Live))
+const decodeUserSessions = Schema.decodeUnknownEffect(Schema.Array(UserSession))
+const decodeOwners = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ user_id: Count })))
 const decodeRotated = Schema.decodeUnknownEffect(Schema.Array(Rotated))
 const decodePresented = Schema.decodeUnknownEffect(Schema.Array(Presented))
 const decodeEnded = Schema.decodeUnknownEffect(Schema.Array(Ended))
@@ -104,6 +118,10 @@ export class SessionRepo extends Context.Service<SessionRepo, {
     now: Date
   ) => Effect.Effect<ReadonlyArray<SessionInfo>, Refusal>
   readonly count: (userId: number, now: Date) => Effect.Effect<number, Refusal>
+  /** Sessions that live, of one user or of all, by user, the one seen last first. */
+  readonly list: (userId: number | undefined, now: Date) => Effect.Effect<ReadonlyArray<UserSession>, Refusal>
+  /** Whose session this is, or lately was. */
+  readonly ownerOf: (sessionId: SessionId) => Effect.Effect<number | undefined, Refusal>
   /** Sessions whose tokens were revoked at `since` or later. */
   readonly revokedSince: (since: Date) => Effect.Effect<ReadonlyArray<SessionId>, Refusal>
   /** Deletes what ended, and what was retired, before an instant. */
@@ -217,6 +235,23 @@ export class SessionRepo extends Context.Service<SessionRepo, {
             Effect.mapError(databaseRefusal),
             Effect.flatMap((rows) => Effect.orDie(decodeCounts(rows))),
             Effect.map((rows) => rows[0]?.sessions ?? 0)
+          ),
+        list: (userId, now) =>
+          sql`
+            select username, session_id, device, address, s.created_at, last_seen_at, expires_at
+            from sessions s join users u using (user_id)
+            where ended_at is null and expires_at > ${now} and ${
+            userId === undefined ? sql`true` : sql`user_id = ${userId}`
+          }
+            order by username_key, last_seen_at desc, session_id`.pipe(
+            Effect.mapError(databaseRefusal),
+            Effect.flatMap((rows) => Effect.orDie(decodeUserSessions(rows)))
+          ),
+        ownerOf: (sessionId) =>
+          sql`select user_id from sessions where session_id = ${sessionId}`.pipe(
+            Effect.mapError(databaseRefusal),
+            Effect.flatMap((rows) => Effect.orDie(decodeOwners(rows))),
+            Effect.map((rows) => rows[0]?.user_id)
           ),
         revokedSince: (since) =>
           sql`select session_id from revoked_sessions where revoked_at >= ${since}`.pipe(

@@ -31,6 +31,8 @@ const keyOf = (username: Username): string => username.toLowerCase()
 export class UserRepo extends Context.Service<UserRepo, {
   readonly byName: (username: Username) => Effect.Effect<User | undefined, Refusal>
   readonly byId: (userId: number) => Effect.Effect<User | undefined, Refusal>
+  /** All users, by name. */
+  readonly list: Effect.Effect<ReadonlyArray<User>, Refusal>
   /** False when the name is taken. */
   readonly insert: (username: Username, passwordHash: string, createdAt: Date) => Effect.Effect<boolean, Refusal>
   /** False, and nothing changed, when the user's hash is not `verified` any more. */
@@ -40,6 +42,11 @@ export class UserRepo extends Context.Service<UserRepo, {
    * hash is not `verified` any more.
    */
   readonly lock: (userId: number, verified: string) => Effect.Effect<User | undefined, Refusal>
+  /** Replaces the limits; `null` is the server's default. */
+  readonly setLimits: (
+    userId: number,
+    limits: { readonly bytes: number | null; readonly files: number | null }
+  ) => Effect.Effect<void, Refusal>
   /** Deletes the user and, by cascade, all that belongs to it. */
   readonly delete: (userId: number) => Effect.Effect<void, Refusal>
 }>()("fip/server/users/UserRepo") {
@@ -62,6 +69,10 @@ export class UserRepo extends Context.Service<UserRepo, {
             Effect.mapError(databaseRefusal),
             Effect.flatMap(first)
           ),
+        list: sql`select ${columns} from users order by username_key`.pipe(
+          Effect.mapError(databaseRefusal),
+          Effect.flatMap((rows) => Effect.orDie(decodeUsers(rows)))
+        ),
         insert: (username, passwordHash, createdAt) =>
           sql`
             insert into users (username, username_key, password_hash, created_at)
@@ -84,6 +95,13 @@ export class UserRepo extends Context.Service<UserRepo, {
             for update`.pipe(
             Effect.mapError(databaseRefusal),
             Effect.flatMap(first)
+          ),
+        setLimits: (userId, { bytes, files }) =>
+          sql`
+            update users set bytes_limit = ${bytes}::bigint, files_limit = ${files}::bigint
+            where user_id = ${userId}`.pipe(
+            Effect.mapError(databaseRefusal),
+            Effect.asVoid
           ),
         delete: (userId) =>
           sql`delete from users where user_id = ${userId}`.pipe(

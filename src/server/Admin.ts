@@ -1,0 +1,175 @@
+/**
+ * The admin socket: what `fip admin` asks of a running server (wire: admin/Wire.ts, commands: admin/Commands.ts).
+ *
+ * It is bound under a name of its own in a folder that only the server can enter, narrowed to mode 0600 and only then
+ * renamed to where clients look: nobody else can connect at any instant, and what a killed server left is replaced.
+ * A lock that the kernel releases keeps two servers from answering for one data folder. The finalizer removes the
+ * socket and waits for what is being answered.
+ */
+import { Cause, Context, Data, Effect, FiberSet, Layer, Result } from "effect"
+import { randomBytes } from "node:crypto"
+import { chmod, mkdir, rename, rm, rmdir } from "node:fs/promises"
+import { createServer, type Server as NetServer, type Socket } from "node:net"
+import { dirname, join } from "node:path"
+import * as FileLock from "../platform/FileLock.ts"
+import { makeFolder } from "../platform/makeFolder.ts"
+import { systemErrorReason } from "../platform/systemError.ts"
+import { encodeJson } from "../protocol/Json.ts"
+import { refuse } from "../protocol/Refusal.ts"
+import { type AdminCommandName, decodeAdminInput, isAdminCommandName } from "./admin/Commands.ts"
+import type { AdminHandlers } from "./admin/Handler.ts"
+import { type AdminReply, decodeAdminRequest, MAX_REQUEST_BYTES, socketPath } from "./admin/Wire.ts"
+import { ServerConfig } from "./ServerConfig.ts"
+
+/** The socket cannot be made. `message` is a sentence for the person who starts the server. */
+export class AdminError extends Data.TaggedError("AdminError")<{ readonly message: string }> {}
+
+/** Bytes of a Unix socket's path on the most frugal system (macOS). */
+const MAX_PATH_BYTES = 103
+
+const NEWLINE = 0x0a
+
+const failed: AdminReply = {
+  ok: false,
+  code: "3:?",
+  message: "the server failed at this command; its log says why"
+}
+
+/** Collects one line; `onLine` is called once, with `undefined` when it is too long. */
+const readLine = (socket: Socket, onLine: (line: Uint8Array | undefined) => void): void => {
+  const chunks: Array<Buffer> = []
+  let bytes = 0
+  const onData = (chunk: Buffer): void => {
+    const end = chunk.indexOf(NEWLINE)
+    const part = end < 0 ? chunk : chunk.subarray(0, end)
+    chunks.push(part)
+    bytes += part.length
+    if (end < 0 && bytes <= MAX_REQUEST_BYTES) return
+    socket.off("data", onData)
+    // What follows is dropped.
+    socket.resume()
+    onLine(bytes > MAX_REQUEST_BYTES ? undefined : Buffer.concat(chunks))
+  }
+  socket.on("data", onData)
+}
+
+const listen = (server: NetServer, path: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once("error", reject)
+    server.listen(path, () => {
+      server.off("error", reject)
+      resolve()
+    })
+  })
+
+/** Binds `server` and puts its socket at `path`. */
+const publish = async (server: NetServer, path: string): Promise<void> => {
+  const folder = join(dirname(path), `.${randomBytes(3).toString("hex")}`)
+  await mkdir(folder, { mode: 0o700 })
+  const hidden = join(folder, "s")
+  try {
+    await listen(server, hidden)
+    await chmod(hidden, 0o600)
+    await rename(hidden, path)
+  } finally {
+    await rm(hidden, { force: true })
+    await rmdir(folder)
+  }
+}
+
+export class Admin extends Context.Service<Admin, {
+  /** Where the socket is. */
+  readonly path: string
+}>()("fip/server/Admin") {
+  static readonly layer = (handlers: AdminHandlers) =>
+    Layer.effect(
+      Admin,
+      Effect.gen(function*() {
+        const { dataDir, shutdownDeadline } = yield* ServerConfig
+        const path = socketPath(dataDir)
+        const unusable = (reason: string) =>
+          new AdminError({ message: `cannot make the socket for fip admin in ${dataDir}: ${reason}` })
+
+        const answer = Effect.fnUntraced(function*<K extends AdminCommandName>(command: K, input: unknown) {
+          const decoded = yield* Effect.fromResult(decodeAdminInput(command, encodeJson(input)))
+          const result = yield* Effect.result(handlers[command](decoded))
+          yield* Effect.logInfo("admin command").pipe(
+            Effect.annotateLogs({ command, ...decoded, outcome: Result.isSuccess(result) ? "ok" : result.failure.code })
+          )
+          return yield* Effect.fromResult(result)
+        })
+
+        const reply = Effect.fnUntraced(function*(line: Uint8Array | undefined) {
+          if (line === undefined) return yield* refuse("2:big", `a request has at most ${MAX_REQUEST_BYTES} bytes`)
+          const { command, input } = yield* Effect.fromResult(decodeAdminRequest(line))
+          if (!isAdminCommandName(command)) {
+            return yield* refuse("2:unop", `this server has no admin command "${command}"`, "command")
+          }
+          return yield* answer(command, input)
+        })
+
+        const replyOrRefuse = (line: Uint8Array | undefined): Effect.Effect<AdminReply> =>
+          reply(line).pipe(
+            Effect.map((result): AdminReply => ({ ok: true, more: false, result })),
+            Effect.catchCause((cause): Effect.Effect<AdminReply> => {
+              const failure = Result.getOrUndefined(Cause.findError(cause))
+              return failure === undefined
+                ? Effect.as(Effect.logError("an admin command failed", cause), failed)
+                : Effect.succeed({ ok: false, code: failure.code, ...failure.body })
+            })
+          )
+
+        yield* Effect.tryPromise({
+          try: () => makeFolder(dataDir, 0o700),
+          catch: (cause) => unusable(systemErrorReason(cause))
+        })
+        if (Buffer.byteLength(join(dataDir, ".abcdef", "s")) > MAX_PATH_BYTES) {
+          return yield* unusable("its path is too long for one: choose a shorter data folder")
+        }
+        yield* FileLock.acquire(join(dataDir, "admin.lock")).pipe(Effect.mapError((error) =>
+          unusable(error.reason === "held" ? "another FIP server is using this folder" : error.message)
+        ))
+
+        const answering = yield* FiberSet.make()
+        const run = yield* FiberSet.runtime(answering)()
+        const sockets = new Set<Socket>()
+        // Those that have not asked anything yet.
+        const asking = new Set<Socket>()
+        const server = createServer((socket) => {
+          sockets.add(socket)
+          asking.add(socket)
+          socket.on("close", () => {
+            sockets.delete(socket)
+            asking.delete(socket)
+          })
+          // A client that is gone does not hear what became of its request.
+          socket.on("error", () => {})
+          readLine(socket, (line) => {
+            asking.delete(socket)
+            run(Effect.map(replyOrRefuse(line), (reply) => {
+              socket.end(`${JSON.stringify(reply)}\n`)
+            }))
+          })
+        })
+
+        yield* Effect.acquireRelease(
+          Effect.tryPromise({
+            try: () =>
+              publish(server, path),
+            catch: (cause) => unusable(systemErrorReason(cause))
+          }),
+          () =>
+            Effect.gen(function*() {
+              yield* Effect.promise(() => rm(path, { force: true }))
+              const closed = Effect.callback<void>((resume) => {
+                server.close(() => resume(Effect.void))
+                for (const socket of asking) socket.destroy()
+              })
+              yield* Effect.timeoutOption(Effect.interruptible(closed), shutdownDeadline)
+              for (const socket of sockets) socket.destroy()
+            })
+        )
+        return Admin.of({ path })
+      })
+    )
+}

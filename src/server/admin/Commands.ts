@@ -1,0 +1,93 @@
+/**
+ * What `fip admin` may ask of a running server: each command's input and result, as JSON. Both ends read this table and
+ * nothing else. To add a command, add an entry; the server does not compile until it has a handler for it.
+ */
+import { type Result, Schema } from "effect"
+import { SessionId, Timestamp, Username } from "../../protocol/Identity.ts"
+import { type Decoder, makeDecoder } from "../../protocol/Json.ts"
+import type { Refusal } from "../../protocol/Refusal.ts"
+import { Count, Storage } from "../../protocol/Request.ts"
+
+const Empty = Schema.Struct({})
+
+export const AdminUser = Schema.Struct({
+  username: Username,
+  created_at: Timestamp,
+  /** Sessions that live. */
+  sessions: Count,
+  ...Storage.fields
+})
+export type AdminUser = typeof AdminUser.Type
+
+export const AdminSession = Schema.Struct({
+  username: Username,
+  session_id: SessionId,
+  device: Schema.String,
+  address: Schema.String,
+  created_at: Timestamp,
+  last_seen_at: Timestamp,
+  expires_at: Timestamp
+})
+export type AdminSession = typeof AdminSession.Type
+
+/** A limit of one user: a number, or `default` for the server's own. */
+const Limit = Schema.Union([Count, Schema.Literal("default")])
+
+interface Definition<I, R> {
+  readonly decodeInput: Decoder<I>
+  readonly decodeResult: Decoder<R>
+}
+
+const define = <I, IE, R, RE>(definition: {
+  readonly input: Schema.Codec<I, IE>
+  readonly result: Schema.Codec<R, RE>
+}): Definition<I, R> => ({
+  decodeInput: makeDecoder(definition.input, "2:ibv"),
+  decodeResult: makeDecoder(definition.result, "3:?")
+})
+
+export const AdminCommands = {
+  "users list": define({ input: Empty, result: Schema.Struct({ users: Schema.Array(AdminUser) }) }),
+  "users show": define({ input: Schema.Struct({ username: Username }), result: AdminUser }),
+  "users quota": define({
+    /** What is left out stays as it is. */
+    input: Schema.Struct({
+      username: Username,
+      bytes_limit: Schema.optionalKey(Limit),
+      files_limit: Schema.optionalKey(Limit)
+    }),
+    result: AdminUser
+  }),
+  "users delete": define({
+    input: Schema.Struct({ username: Username }),
+    result: Schema.Struct({ username: Username, files_deleted: Count, bytes_deleted: Count, sessions_ended: Count })
+  }),
+  "sessions list": define({
+    input: Schema.Struct({ username: Schema.optionalKey(Username) }),
+    result: Schema.Struct({ sessions: Schema.Array(AdminSession) })
+  }),
+  "sessions end": define({
+    /** One session, or all of a user. */
+    input: Schema.Union([Schema.Struct({ session_id: SessionId }), Schema.Struct({ username: Username })]),
+    result: Schema.Struct({ sessions_ended: Count })
+  })
+} as const
+
+export type AdminCommandName = keyof typeof AdminCommands
+type Decoded<D> = D extends Decoder<infer A> ? A : never
+export type AdminInput<K extends AdminCommandName> = Decoded<typeof AdminCommands[K]["decodeInput"]>
+export type AdminResult<K extends AdminCommandName> = Decoded<typeof AdminCommands[K]["decodeResult"]>
+
+const table: { readonly [K in AdminCommandName]: Definition<AdminInput<K>, AdminResult<K>> } = AdminCommands
+
+export const isAdminCommandName = (name: string): name is AdminCommandName => Object.hasOwn(AdminCommands, name)
+
+export const decodeAdminInput = <K extends AdminCommandName>(
+  name: K,
+  bytes: Uint8Array
+): Result.Result<AdminInput<K>, Refusal> => table[name].decodeInput(bytes)
+
+export const decodeAdminResult = <K extends AdminCommandName>(
+  name: K,
+  bytes: Uint8Array
+): Result.Result<AdminResult<K>, Refusal> => table[name].decodeResult(bytes)

@@ -1,0 +1,110 @@
+/** What an administrator does to accounts and sessions. Every change is one transaction. */
+import { Clock, Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SessionId, Username } from "../../protocol/Identity.ts"
+import { type Refusal, refuse } from "../../protocol/Refusal.ts"
+import type { AdminInput, AdminResult, AdminUser } from "../admin/Commands.ts"
+import { databaseRefusal } from "../Database.ts"
+import { ServerConfig } from "../ServerConfig.ts"
+import { parts } from "./parts.ts"
+import { SessionRepo } from "./SessionRepo.ts"
+import { Sessions } from "./Sessions.ts"
+import { type User, UserRepo } from "./UserRepo.ts"
+
+export class UserAdmin extends Context.Service<UserAdmin, {
+  readonly list: Effect.Effect<ReadonlyArray<AdminUser>, Refusal>
+  /** `2:unf` when there is none of that name. So do all the others. */
+  readonly show: (username: Username) => Effect.Effect<AdminUser, Refusal>
+  readonly setQuota: (input: AdminInput<"users quota">) => Effect.Effect<AdminUser, Refusal>
+  /** Deletes the user and all that it owns: when it fails, nothing has changed. */
+  readonly delete: (username: Username) => Effect.Effect<AdminResult<"users delete">, Refusal>
+  readonly sessions: (username?: Username) => Effect.Effect<AdminResult<"sessions list">["sessions"], Refusal>
+  /** Ends one session; how many there were to end. `2:opcf` when there is none of that id. */
+  readonly endSession: (sessionId: SessionId) => Effect.Effect<number, Refusal>
+  readonly endSessions: (username: Username) => Effect.Effect<number, Refusal>
+}>()("fip/server/users/UserAdmin") {
+  static readonly layerNoDeps = Layer.effect(
+    UserAdmin,
+    Effect.gen(function*() {
+      const { bytesPerUser, filesPerUser } = yield* ServerConfig
+      const sql = yield* SqlClient
+      const users = yield* UserRepo
+      const repo = yield* SessionRepo
+      const sessions = yield* Sessions
+
+      const now = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis))
+
+      const find = Effect.fnUntraced(function*(username: Username) {
+        const user = yield* users.byName(username)
+        return user ?? (yield* refuse("2:unf", `there is no user ${username}`, "username"))
+      })
+
+      const described = Effect.fnUntraced(function*(user: User) {
+        return {
+          username: user.username,
+          created_at: user.created_at,
+          sessions: yield* repo.count(user.user_id, yield* now),
+          bytes_used: user.bytes_used,
+          bytes_limit: user.bytes_limit ?? bytesPerUser,
+          files_used: user.files_used,
+          files_limit: user.files_limit ?? filesPerUser
+        }
+      })
+
+      const endAll = (userId: number, reason: "admin" | "deletion") =>
+        Effect.flatMap(now, (now) => repo.endAll(userId, undefined, reason, now))
+
+      const limit = (given: number | "default" | undefined, current: number | null): number | null =>
+        given === undefined ? current : given === "default" ? null : given
+
+      return UserAdmin.of({
+        list: Effect.flatMap(users.list, (all) => Effect.forEach(all, described)),
+        show: (username) => Effect.flatMap(find(username), described),
+        setQuota: Effect.fnUntraced(function*(input) {
+          const user = yield* find(input.username)
+          yield* users.setLimits(user.user_id, {
+            bytes: limit(input.bytes_limit, user.bytes_limit),
+            files: limit(input.files_limit, user.files_limit)
+          })
+          return yield* Effect.flatMap(find(input.username), described)
+        }),
+        delete: Effect.fnUntraced(function*(username) {
+          const { ended, user } = yield* sessions.ending(
+            Effect.gen(function*() {
+              const { password_hash, user_id } = yield* find(username)
+              const user = yield* users.lock(user_id, password_hash)
+              if (user === undefined) {
+                return yield* refuse("2:opcf", `${username} has just changed: repeat the command`, "username")
+              }
+              const ended = yield* endAll(user_id, "deletion")
+              yield* users.delete(user_id)
+              return { ended, user }
+            }).pipe(sql.withTransaction, Effect.mapError(databaseRefusal))
+          )
+          return {
+            username: user.username,
+            files_deleted: user.files_used,
+            bytes_deleted: user.bytes_used,
+            sessions_ended: ended.filter(({ live }) => live).length
+          }
+        }),
+        sessions: Effect.fnUntraced(function*(username) {
+          const userId = username === undefined ? undefined : (yield* find(username)).user_id
+          return yield* repo.list(userId, yield* now)
+        }),
+        endSession: Effect.fnUntraced(function*(sessionId) {
+          const userId = yield* repo.ownerOf(sessionId)
+          if (userId === undefined) return yield* refuse("2:opcf", "there is no such session", "session_id")
+          return (yield* sessions.end(userId, sessionId, "admin")).filter(({ live }) => live).length
+        }),
+        endSessions: Effect.fnUntraced(function*(username) {
+          const { user_id } = yield* find(username)
+          const { ended } = yield* sessions.ending(Effect.map(endAll(user_id, "admin"), (ended) => ({ ended })))
+          return ended.filter(({ live }) => live).length
+        })
+      })
+    })
+  )
+
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide(parts))
+}
