@@ -63,7 +63,7 @@ export const ofStream = Effect.fnUntraced(function*(
     return Pull.matchEffect(pull, {
       onSuccess: (next) => {
         chunks = next
-        index = offset = 0
+        index = 0
         return fill(block, at)
       },
       onFailure: Effect.failCause,

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { once } from "node:events"
+import { setImmediate } from "node:timers/promises"
 import { MAX_DATA_BYTES, MAX_IN_FLIGHT, MAX_REPLY_BODY_BYTES } from "../../src/protocol/Limits.ts"
 import { arrivals, connected, fileInfo, loggedIn } from "../support/ScriptedClient.ts"
 import { type Peer, type Received, replyBytes } from "../support/ScriptedServer.ts"
@@ -57,31 +58,23 @@ describe("Connection", () => {
   it.live("keeps no more requests in flight than the protocol allows, and sends the rest in order", () =>
     Effect.gen(function*() {
       const queue = arrivals<"QueryFile">()
-      let inFlight = 0
-      let most = 0
-      const { client } = yield* loggedIn({
-        QueryFile: (request) => {
-          most = Math.max(most, ++inFlight)
-          queue.script(request)
-        }
-      })
+      const { client, server } = yield* loggedIn({ QueryFile: queue.script })
       const names = files(MAX_IN_FLIGHT + 10)
       const all = yield* Effect.forkChild(
         Effect.forEach(names, (name) => client.queryFile(name), { concurrency: "unbounded" })
       )
-      const arrived: Array<string> = []
-      for (const _ of names) {
-        // The window is full before the first is answered: only then could one too many be on its way.
-        const request = yield* queue.next
-        arrived.push(request.body.name)
-        if (arrived.length >= MAX_IN_FLIGHT) {
-          inFlight -= 1
-          request.reply({ code: "1:qa", body: fileInfo(request.body.name) })
-        }
+      const arrived: Array<Received<"QueryFile">> = []
+      while (arrived.length < MAX_IN_FLIGHT) arrived.push(yield* queue.next)
+      // Turns of the event loop, in which one too many would arrive.
+      yield* Effect.promise(() => setImmediate()).pipe(Effect.repeat({ times: 50 }))
+      assert.strictEqual(server.count("QueryFile"), MAX_IN_FLIGHT)
+      for (const [index] of names.entries()) {
+        const { body, reply } = arrived[index] ?? assert.fail()
+        reply({ code: "1:qa", body: fileInfo(body.name) })
+        if (arrived.length < names.length) arrived.push(yield* queue.next)
       }
-      assert.deepStrictEqual(arrived, names)
-      assert.strictEqual(most, MAX_IN_FLIGHT)
-      yield* Fiber.interrupt(all)
+      assert.deepStrictEqual(arrived.map(({ body }) => String(body.name)), names)
+      yield* Fiber.join(all)
     }))
 
   const breaches: ReadonlyArray<readonly [string, (request: Received<"Heartbeat">) => void]> = [

@@ -1,11 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import * as fc from "fast-check"
+import { createHash } from "node:crypto"
 import { loggedIn } from "../support/ScriptedClient.ts"
 import { bytesOf, type FileScript, serve } from "../support/ScriptedFile.ts"
 import type { Received } from "../support/ScriptedServer.ts"
 
 const MiB = 1024 * 1024
+const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 const heartbeat = () => ({ code: "1:hb", body: { server_version: "1.0.0" } }) as const
 const notFound = { code: "2:nf", body: { message: "no such file" } } as const
 
@@ -49,6 +51,17 @@ describe("Reading", () => {
         { numRuns: 20 }
       )
     ))
+
+  for (const hash of ["head", "tail"] as const) {
+    it.live(`goes on where a lane broke, when the hash comes in the ${hash}`, () =>
+      Effect.gen(function*() {
+        const content = bytesOf(3 * MiB)
+        // The last lane gives everything that the ones before did not, or everything again.
+        const { client, server } = yield* serving({ content, hash, breaks: [undefined, MiB, MiB / 2] })
+        assert.isTrue(content.equals(yield* Stream.mkUint8Array(client.read("f"))))
+        assert.strictEqual(server.peers.length, 4)
+      }))
+  }
 
   it.live("tells what is read before its bytes, and refuses to give them twice", () =>
     Effect.gen(function*() {
@@ -132,7 +145,7 @@ describe("Reading", () => {
     }],
     ["with more bytes than it announced", "ProtocolError", ({ body, reply }) => {
       const head = { owner: "alice", name: body.name, size: 2, version: 1, position: 0, length: 2 }
-      reply({ code: "1:read", body: head, data: bytesOf(10) })
+      reply({ code: "1:read", body: { ...head, sha256: hashOf(bytesOf(10)) }, data: bytesOf(10) })
     }],
     ["of another place", "ProtocolError", ({ body, reply }) => {
       const head = { owner: "alice", name: body.name, size: 20, version: 1, position: 10, length: 10 }
@@ -140,7 +153,7 @@ describe("Reading", () => {
     }],
     ["of fewer bytes than it announced", "ProtocolError", ({ body, reply }) => {
       const head = { owner: "alice", name: body.name, size: 20, version: 1, position: 0, length: 20 }
-      reply({ code: "1:read", body: head, data: bytesOf(10) })
+      reply({ code: "1:read", body: { ...head, sha256: hashOf(bytesOf(10)) }, data: bytesOf(10) })
     }]
   ]
   for (const [what, tag, answer] of lies) {
@@ -150,6 +163,21 @@ describe("Reading", () => {
         assert.strictEqual((yield* Effect.flip(Stream.runDrain(client.read("f"))))._tag, tag)
       }))
   }
+
+  it.live("does not take the beginning of a range for the range", () =>
+    Effect.gen(function*() {
+      const content = bytesOf(2 * MiB)
+      const { client } = yield* loggedIn({
+        Read: (request) => {
+          const { limit = 0, position = 0, name } = request.body
+          if (position === 0) return void serve(request, { content })
+          const head = { owner: "alice", name, size: content.length, version: 1, position, length: limit }
+          request.reply({ code: "1:read", body: head, data: bytesOf(10) })
+        }
+      })
+      const error = yield* Effect.flip(Stream.runDrain(client.read("f", { limit: 1.5 * MiB })))
+      assert.match(error.message, /fewer bytes than it announced/)
+    }))
 
   it.live("says what the server says when it fails in the middle", () =>
     Effect.gen(function*() {
