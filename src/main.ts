@@ -2,13 +2,14 @@
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
+import { adminCommandTree } from "./cli/admin.ts"
 import { connectCommand } from "./cli/connect.ts"
 import { serveCommand } from "./cli/serve.ts"
 import { VERSION } from "./protocol/Limits.ts"
 
 const fip = Command.make("fip").pipe(
   Command.withDescription("File Interaction Protocol: a place for a group's files"),
-  Command.withSubcommands([serveCommand, connectCommand])
+  Command.withSubcommands([serveCommand, connectCommand, adminCommandTree])
 )
 
 // A second signal does not wait for anything.

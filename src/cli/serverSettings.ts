@@ -29,6 +29,10 @@ const dataDir = Config.NonEmptyString("data_dir").pipe(
   Config.map((dir) => resolve(dir ?? join(process.env["XDG_DATA_HOME"] ?? join(homedir(), ".local", "share"), "fip")))
 )
 
+const environment = ConfigProvider.fromEnv().pipe(
+  ConfigProvider.mapInput((path) => [`FIP_${path.join("_").toUpperCase()}`])
+)
+
 const settings = Config.all({
   host: Config.NonEmptyString("host").pipe(Config.withDefault(defaults.host)),
   port,
@@ -117,6 +121,12 @@ const settingsError = (error: Config.ConfigError): SettingsError => {
   })
 }
 
+/** The data folder of the server that is meant: by a flag, `FIP_DATA_DIR`, or the default. */
+export const dataDirOf = (flag: string | undefined): Effect.Effect<string> =>
+  dataDir.parse(
+    ConfigProvider.fromUnknown(flag === undefined ? {} : { data_dir: flag }).pipe(ConfigProvider.orElse(environment))
+  ).pipe(Effect.orDie)
+
 /** What `fip serve` was given on its command line; `undefined` where a flag is absent. */
 export type ServeFlags = { readonly [key: string]: string | number | undefined }
 
@@ -131,9 +141,6 @@ export const resolveSettings = Effect.fnUntraced(
   function*(flags: ServeFlags, configFile: Option.Option<string>): Effect.fn.Return<Resolved, SettingsError> {
     const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
     const file = Option.isSome(configFile) ? yield* readConfigFile(configFile.value) : ConfigProvider.fromUnknown({})
-    const environment = ConfigProvider.fromEnv().pipe(
-      ConfigProvider.mapInput((path) => [`FIP_${path.join("_").toUpperCase()}`])
-    )
     const provider = ConfigProvider.fromUnknown(given).pipe(
       ConfigProvider.orElse(environment),
       ConfigProvider.orElse(file)

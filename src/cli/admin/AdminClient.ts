@@ -1,0 +1,66 @@
+/** The other end of the admin socket: one connection, one request, its reply. */
+import { Data, Effect, Result } from "effect"
+import { connect } from "node:net"
+import { systemErrorCode, systemErrorReason } from "../../platform/systemError.ts"
+import { encodeJson } from "../../protocol/Json.ts"
+import { Refusal, refuse } from "../../protocol/Refusal.ts"
+import {
+  type AdminCommandName,
+  type AdminInput,
+  type AdminResult,
+  decodeAdminResult
+} from "../../server/admin/Commands.ts"
+import { decodeAdminReply, socketPath } from "../../server/admin/Wire.ts"
+
+/** Nobody answers for this data folder. */
+export class NoServer extends Data.TaggedError("NoServer")<{ readonly message: string }> {}
+
+const noServer = (dataDir: string, error: Error): NoServer => {
+  switch (systemErrorCode(error)) {
+    case "ENOENT":
+    case "ECONNREFUSED":
+    case "ENOTDIR":
+      return new NoServer({
+        message: `no FIP server is running on ${dataDir}: start it, or name its folder with --data-dir`
+      })
+    case "EACCES":
+    case "EPERM":
+      return new NoServer({
+        message: `only the user that runs the server on ${dataDir} (and root) can administer it`
+      })
+    default:
+      return new NoServer({ message: `cannot reach the server on ${dataDir}: ${systemErrorReason(error)}` })
+  }
+}
+
+/** Sends one line and takes what comes until the server closes. */
+const exchange = (dataDir: string, line: string): Effect.Effect<Uint8Array, NoServer> =>
+  Effect.callback((resume) => {
+    const chunks: Array<Buffer> = []
+    const socket = connect(socketPath(dataDir), () => socket.write(line))
+    socket.on("data", (chunk: Buffer) => chunks.push(chunk))
+    socket.on("error", (error) => resume(Effect.fail(noServer(dataDir, error))))
+    socket.on("end", () => resume(Effect.succeed(Buffer.concat(chunks))))
+    return Effect.sync(() => socket.destroy())
+  })
+
+/** Asks the server that uses a data folder. */
+export const ask = Effect.fnUntraced(function*<K extends AdminCommandName>(
+  dataDir: string,
+  command: K,
+  input: AdminInput<K>
+): Effect.fn.Return<AdminResult<K>, NoServer | Refusal> {
+  const bytes = yield* exchange(dataDir, `${JSON.stringify({ command, input })}\n`)
+  if (bytes.length === 0) {
+    return yield* new NoServer({ message: `the server on ${dataDir} stopped before it answered: look at its log` })
+  }
+  const reply = yield* Effect.fromResult(decodeAdminReply(bytes))
+  if (!reply.ok) {
+    const { ok: _, ...refusal } = reply
+    return yield* new Refusal(refusal)
+  }
+  return yield* Effect.fromResult(Result.mapError(
+    decodeAdminResult(command, encodeJson(reply.result)),
+    () => refuse("3:?", "the server's answer is not one that this fip understands: use the fip that runs the server")
+  ))
+})

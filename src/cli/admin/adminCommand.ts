@@ -1,0 +1,70 @@
+/**
+ * How a command of `fip admin` is defined: what it asks of the server, and what it says about the answer. Every one
+ * takes `--data-dir` and `--json`; exit statuses are those of the shell, 3 when no server runs on the data folder.
+ */
+import { Effect, Option } from "effect"
+import { Command, Flag } from "effect/cli"
+import type { Refusal } from "../../protocol/Refusal.ts"
+import type { AdminCommandName, AdminInput, AdminResult } from "../../server/admin/Commands.ts"
+import { ShellExit } from "../connect.ts"
+import { dataDirOf } from "../serverSettings.ts"
+import { ExitStatus, failureOf, type UsageError } from "../shell/Failure.ts"
+import { Output } from "../shell/Output.ts"
+import { JsonMode, type Outcome, reportFailure, reportOutcome } from "../shell/Report.ts"
+import { ask, type NoServer } from "./AdminClient.ts"
+
+const common = {
+  dataDir: Flag.String("data-dir").pipe(
+    Flag.withMetavar("dir"),
+    Flag.withDescription("the server's data folder (default FIP_DATA_DIR, or $XDG_DATA_HOME/fip)"),
+    Flag.optional
+  ),
+  json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false))
+}
+
+/** What is said when it worked: a sentence, or (`text`) lines on standard output. */
+export type Said = Pick<Outcome, "message" | "text">
+
+const fail = Effect.fnUntraced(function*(command: string, error: NoServer | Refusal | UsageError) {
+  const failure = error._tag === "NoServer"
+    ? { status: ExitStatus.NO_CONNECTION, code: "local:connection", message: error.message }
+    : failureOf(error, "request")
+  yield* reportFailure(command, failure)
+  return yield* new ShellExit({ status: failure.status })
+})
+
+/** Defines the command that asks `name`; its last word is the word that people type. */
+export const adminCommand = <K extends AdminCommandName, const Config extends Command.Command.Config>(definition: {
+  readonly asks: K
+  /** As it is typed, when that is not the last word of `asks`. */
+  readonly name?: string
+  readonly summary: string
+  readonly input: Config
+  readonly request: (input: Command.Command.Config.Infer<{ readonly own: Config }>["own"]) => Effect.Effect<AdminInput<K>, UsageError>
+  readonly say: (result: AdminResult<K>) => Said
+}) => {
+  const { asks } = definition
+  return Command.make(
+    definition.name ?? asks.split(" ").at(-1) ?? asks,
+    { own: definition.input, common },
+    Effect.fnUntraced(function*({ common, own }) {
+      const run = Effect.gen(function*() {
+        const input = yield* definition.request(own)
+        const dataDir = yield* dataDirOf(Option.getOrUndefined(common.dataDir))
+        const result = yield* ask(dataDir, asks, input)
+        yield* reportOutcome(asks, { code: "1:ok", result: Object(result), ...definition.say(result) })
+      })
+      yield* run.pipe(
+        Effect.catchTags({
+          NoServer: (error) => fail(asks, error),
+          Refusal: (error) => fail(asks, error),
+          UsageError: (error) => fail(asks, error),
+          // Who reads the output has had enough.
+          OutputClosed: () => Effect.void
+        }),
+        Effect.provideService(JsonMode, common.json),
+        Effect.provide(Output.layer)
+      )
+    })
+  ).pipe(Command.withDescription(definition.summary))
+}

@@ -1,0 +1,97 @@
+/** `fip admin users …`. */
+import { Effect, Option } from "effect"
+import { Command, Flag } from "effect/cli"
+import type { AdminUser } from "../../server/admin/Commands.ts"
+import { UsageError } from "../shell/Failure.ts"
+import { formatBytes, formatCount, formatPairs, formatTable, formatTime } from "../shell/format.ts"
+import { adminCommand } from "./adminCommand.ts"
+import { bytesLimit, filesLimit, user } from "./inputs.ts"
+
+const shown = (user: AdminUser): string =>
+  formatPairs([
+    ["user", user.username],
+    ["since", formatTime(user.created_at)],
+    ["sessions", String(user.sessions)],
+    ["bytes", `${formatBytes(user.bytes_used)} of ${formatBytes(user.bytes_limit)}`],
+    ["files", `${user.files_used} of ${user.files_limit}`]
+  ])
+
+const list = adminCommand({
+  asks: "users list",
+  summary: "All accounts, with what they use",
+  input: {},
+  request: () => Effect.succeed({}),
+  say: ({ users }) => ({
+    message: formatCount(users.length, "user"),
+    text: formatTable(
+      [
+        { title: "user" },
+        { title: "since" },
+        { title: "sessions", right: true },
+        { title: "files", right: true },
+        { title: "used", right: true },
+        { title: "limit", right: true }
+      ],
+      users.map((user) => [
+        user.username,
+        formatTime(user.created_at),
+        String(user.sessions),
+        String(user.files_used),
+        formatBytes(user.bytes_used),
+        formatBytes(user.bytes_limit)
+      ])
+    )
+  })
+})
+
+const show = adminCommand({
+  asks: "users show",
+  summary: "One account",
+  input: { user: user("whom to show") },
+  request: ({ user }) => Effect.succeed({ username: user }),
+  say: (user) => ({ message: user.username, text: shown(user) })
+})
+
+const quota = adminCommand({
+  asks: "users quota",
+  summary: "Set how much a user may keep; `default` is the server's own limit",
+  input: { user: user("whose limits to set"), bytes: bytesLimit, files: filesLimit },
+  request: ({ bytes, files, user }) =>
+    Option.isNone(bytes) && Option.isNone(files)
+      ? Effect.fail(new UsageError({ message: "say what to set: --bytes, --files, or both" }))
+      : Effect.succeed({
+        username: user,
+        ...(Option.isSome(bytes) ? { bytes_limit: bytes.value } : {}),
+        ...(Option.isSome(files) ? { files_limit: files.value } : {})
+      }),
+  say: (user) => ({
+    message: `${user.username} may keep ${formatBytes(user.bytes_limit)} and ${formatCount(user.files_limit, "file")}`
+  })
+})
+
+const remove = adminCommand({
+  asks: "users delete",
+  summary: "Delete an account and all that it owns",
+  input: {
+    user: user("whom to delete"),
+    yes: Flag.Boolean("yes").pipe(Flag.withDescription("you mean it"), Flag.withDefault(false))
+  },
+  request: ({ user, yes }) =>
+    yes
+      ? Effect.succeed({ username: user })
+      : Effect.fail(
+        new UsageError({
+          message: `this deletes the account ${user} and every file that it owns: add --yes if you mean it`
+        })
+      ),
+  say: ({ bytes_deleted, files_deleted, username }) => ({
+    message: `deleted the account ${username} and its files (${formatCount(files_deleted, "file")}, ${
+      formatBytes(bytes_deleted)
+    })`
+  })
+})
+
+export const usersCommand = Command.make("users").pipe(
+  Command.withDescription("Accounts: list, show, limit, delete"),
+  Command.withSubcommands([list, show, quota, remove])
+)
