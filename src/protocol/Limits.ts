@@ -47,3 +47,6 @@ export const MAX_IN_FLIGHT = 64
 
 /** Names in one page of a listing. */
 export const MAX_PAGE = 1000
+
+/** Steps from a pinned key to the live one that a client follows. */
+export const MAX_CONTINUITY_RECORDS = 4096

@@ -11,6 +11,7 @@ import { FileName, FolderPrefix } from "./FileName.ts"
 import {
   AccessToken,
   DeviceId,
+  Fingerprint,
   Password,
   RefreshDigest,
   SessionId,
@@ -252,6 +253,20 @@ export const Requests = {
     idempotent: true,
     body: Empty,
     result: UserInfo
+  }),
+  Credentials: define({
+    category: INFO,
+    subcategory: 16,
+    auth: "none",
+    idempotent: true,
+    /** The key that the client has pinned: the answer then proves how the live one follows from it. */
+    body: Schema.Struct({ pinned: Schema.optionalKey(Fingerprint) }),
+    /** All in base64; src/protocol/Continuity.ts has the bytes. */
+    result: Schema.Struct({
+      statement: Schema.String,
+      pinned_key: Schema.optionalKey(Schema.String),
+      records: Schema.Array(Schema.String)
+    })
   }),
   List: define({
     category: INFO,

@@ -3,7 +3,7 @@ import type { Effect } from "effect"
 import type { SuccessCode } from "../protocol/Code.ts"
 import type { Refusal } from "../protocol/Refusal.ts"
 import type { AuthKind, AuthKindOf, AuthOf, BodyOf, RequestName, ResultOf } from "../protocol/Request.ts"
-import type { Caller, Peer } from "./Caller.ts"
+import type { Caller, TlsPeer } from "./Caller.ts"
 import type { ContentSource } from "./ContentSource.ts"
 
 /** Who asks, by the kind of proof that the request brings. */
@@ -24,7 +24,7 @@ export interface Incoming<K extends RequestName> extends Proof<AuthKindOf<K>> {
   readonly body: BodyOf<K>
   /** The data in order, as views. */
   readonly data: ReadonlyArray<Uint8Array>
-  readonly peer: Peer
+  readonly peer: TlsPeer
 }
 
 export interface Outgoing<K extends RequestName> {

@@ -23,7 +23,7 @@ import {
   requestOf,
   Requests
 } from "../protocol/Request.ts"
-import type { Caller, Peer } from "./Caller.ts"
+import type { Caller, TlsPeer } from "./Caller.ts"
 import type { Handlers, Outgoing, Proof } from "./Dispatch.ts"
 
 /** Verifies an access token, synchronously and without the database. */
@@ -41,7 +41,7 @@ export interface Exchange {
 }
 
 /** What makes exchanges for one connection. */
-export const makeExchanges = (handlers: Handlers, authenticate: Authenticate, peer: Peer) => {
+export const makeExchanges = (handlers: Handlers, authenticate: Authenticate, peer: TlsPeer) => {
   const guest =
     <A extends Exclude<AuthKind, "token">>(kind: A) =>
     (bytes: Uint8Array): Result.Result<{ readonly caller: undefined; readonly auth: AuthOf<A> }, Refusal> =>

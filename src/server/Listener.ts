@@ -8,12 +8,16 @@
 import { Clock, Context, Data, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import { constants } from "node:crypto"
 import type { Socket } from "node:net"
-import { createServer, type TLSSocket } from "node:tls"
+import { createServer, type SecureContextOptions, type TLSSocket } from "node:tls"
+import { spkiOf } from "../platform/Signature.ts"
+import { EXPORTER_BYTES, EXPORTER_LABEL } from "../protocol/Continuity.ts"
 import { ALPN } from "../protocol/Limits.ts"
 import { Connection } from "./Connection.ts"
 import type { Handlers } from "./Dispatch.ts"
 import { type Authenticate, makeExchanges } from "./Exchange.ts"
 import { ServerIdentity } from "./Identity.ts"
+import { fingerprint } from "./identity/IdentityState.ts"
+import type { ProvenSession } from "./identity/prove.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 
 /** The server cannot listen where it was told to. */
@@ -34,6 +38,24 @@ const listenError = (host: string, port: number, error: NodeJS.ErrnoException): 
       return new ListenError({ message: `${host} is not an address of this machine` })
     default:
       return new ListenError({ message: `cannot listen on ${host} port ${port}: ${error.message}` })
+  }
+}
+
+const TLS_OPTIONS: SecureContextOptions = {
+  minVersion: "TLSv1.3",
+  // AES-128 first: as safe here, and less work for both ends.
+  ciphers: "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384",
+  honorCipherOrder: true,
+  // No session tickets: a resumed session would not prove the key again.
+  secureOptions: constants.SSL_OP_NO_TICKET
+}
+
+/** What a proof of the server's identity is bound to. */
+const sessionOf = (socket: TLSSocket) => (): ProvenSession | undefined => {
+  const key = socket.getX509Certificate()?.publicKey
+  return key === undefined || socket.destroyed ? undefined : {
+    fingerprint: fingerprint(spkiOf(key)),
+    exporter: new Uint8Array(socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0)))
   }
 }
 
@@ -65,7 +87,7 @@ export class Listener extends Context.Service<Listener, {
             socket.destroy()
             return
           }
-          const peer = { address: socket.remoteAddress ?? "" }
+          const peer = { address: socket.remoteAddress ?? "", session: sessionOf(socket) }
           const connection = new Connection(socket, {
             peer,
             open: makeExchanges(handlers, authenticate, peer),
@@ -82,17 +104,14 @@ export class Listener extends Context.Service<Listener, {
         }
 
         const server = createServer({
-          key: Redacted.value(identity.key),
-          cert: identity.certificate,
-          minVersion: "TLSv1.3",
-          // AES-128 first: as safe here, and less work for both ends.
-          ciphers: "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384",
-          honorCipherOrder: true,
+          ...TLS_OPTIONS,
           ALPNProtocols: [ALPN],
-          handshakeTimeout: Duration.toMillis(config.handshakeTimeout),
-          // No session tickets: a resumed session would not prove the key again.
-          secureOptions: constants.SSL_OP_NO_TICKET
+          handshakeTimeout: Duration.toMillis(config.handshakeTimeout)
         }, accept)
+        // Connections that are open, or in their handshake, go on with the key they have.
+        yield* identity.follow(({ certificate, key }) =>
+          server.setSecureContext({ ...TLS_OPTIONS, key: Redacted.value(key), cert: certificate })
+        )
         server.maxConnections = config.maxConnections
         server.on("connection", (socket: Socket) => {
           handshakes.set(keyOf(socket), socket)

@@ -38,7 +38,7 @@ export class Server extends Context.Service<Server, {
     Effect.gen(function*() {
       yield* Admin
       const { host, port } = yield* Listener
-      const { fingerprint } = yield* ServerIdentity
+      const { fingerprint } = yield* (yield* ServerIdentity).live
       const coordinator = yield* ShutdownCoordinator
       return Server.of({
         host,
@@ -52,7 +52,7 @@ export class Server extends Context.Service<Server, {
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
       const users = yield* UserManager
       const handlers = {
-        ...infoHandlers,
+        ...yield* infoHandlers,
         ...yield* authHandlers,
         ...yield* fileHandlers,
         ...yield* permissionHandlers

@@ -11,7 +11,7 @@ import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 const identityIn = (dataDir: string) =>
   Layer.build(ServerIdentity.layer).pipe(
-    Effect.map((context) => Context.get(context, ServerIdentity)),
+    Effect.flatMap((context) => Context.get(context, ServerIdentity).live),
     Effect.provideService(ServerConfig, { ...defaults, dataDir }),
     Effect.scoped
   )

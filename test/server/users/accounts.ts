@@ -3,7 +3,7 @@ import { Context, Effect, Layer, Result } from "effect"
 import { randomBytes } from "node:crypto"
 import { DeviceId, Password, Username } from "../../../src/protocol/Identity.ts"
 import type { SessionGrant } from "../../../src/protocol/Request.ts"
-import type { Caller, Peer } from "../../../src/server/Caller.ts"
+import type { Caller, TlsPeer } from "../../../src/server/Caller.ts"
 import { defaults, ServerConfig, type ServerSettings } from "../../../src/server/ServerConfig.ts"
 import { UserManager } from "../../../src/server/UserManager.ts"
 import type { Argon2Parameters } from "../../../src/server/users/PasswordHash.ts"
@@ -12,7 +12,7 @@ import { PasswordParameters } from "../../../src/server/users/PasswordHasher.ts"
 /** A tenth of a millisecond. */
 export const cheap: Argon2Parameters = { memory: 8, passes: 1, lanes: 1 }
 
-export const peer: Peer = { address: "192.0.2.7" }
+export const peer: TlsPeer = { address: "192.0.2.7", session: () => undefined }
 export const device = DeviceId.make("device-one")
 export const otherDevice = DeviceId.make("device-two")
 export const password = Password.make("correct horse")
