@@ -2,7 +2,8 @@
  * One established connection: requests out, replies routed back by id (docs/protocol.md, section 3).
  *
  * Imperative core; Reply.ts makes Effects of it. Invariants: at most `MAX_IN_FLIGHT` requests are unanswered, the rest
- * wait in order; a message is handed to the socket only when the one before has left; every exchange ends exactly once,
+ * wait in order, those with data and those without by turns, so that neither holds up the other; a message is handed to
+ * the socket only when the one before has left; every exchange ends exactly once,
  * with its last reply or with `onLost`; what a server may announce is capped before a byte of it is kept, and a server
  * that breaks the protocol is not spoken to again. Data belongs to the connection until the exchange has ended.
  */
@@ -18,7 +19,7 @@ import type { Dialled } from "./Dial.ts"
 import { decodeRefusal } from "./ServerText.ts"
 
 /** Data up to this size travels in the same write as its header. */
-const COALESCE_BYTES = 16 * 1024
+const SMALL_BYTES = 16 * 1024
 
 /** A request, ready for the wire. */
 export interface RequestMessage {
@@ -56,6 +57,8 @@ export interface ConnectionOptions {
   readonly onLeaving: (message: string) => void
 }
 
+const isLarge = ({ data }: RequestMessage): boolean => data.length > SMALL_BYTES
+
 /** Refused locally: the parser then reads the message to its end and keeps nothing of it. */
 const UNWANTED = refuse("3:?", "nobody waits for this reply")
 
@@ -64,7 +67,10 @@ export class Connection {
   private readonly socket: TLSSocket
   private readonly parser: Parser<ReplyHeader>
   private readonly options: ConnectionOptions
-  private readonly waiting = new Map<number, Entry>()
+  /** What waits to be sent: small requests, and requests with much data. */
+  private readonly small = new Map<number, Entry>()
+  private readonly large = new Map<number, Entry>()
+  private largeIsNext = false
   private readonly inFlight = new Map<number, Entry>()
   private lastId = 0
   private blocked = false
@@ -113,14 +119,15 @@ export class Connection {
       exchange.onLost(this.loss ?? new ConnectionLost({ message: "the server is leaving" }), false)
       return id
     }
-    this.waiting.set(id, { request, exchange, written: false, early: undefined })
+    const waiting = isLarge(request) ? this.large : this.small
+    waiting.set(id, { request, exchange, written: false, early: undefined })
     this.pump()
     return id
   }
 
   /** Nobody waits for this request any more. Its place is free once the server has answered it. */
   abandon(id: number): void {
-    if (this.waiting.delete(id)) return
+    if (this.small.delete(id) || this.large.delete(id)) return
     const entry = this.inFlight.get(id)
     if (entry !== undefined) entry.exchange = undefined
   }
@@ -145,9 +152,14 @@ export class Connection {
   }
 
   private pump(): void {
-    for (const [id, entry] of this.waiting) {
-      if (this.blocked || this.inFlight.size >= MAX_IN_FLIGHT || !this.usable) return
-      this.waiting.delete(id)
+    while (!this.blocked && this.inFlight.size < MAX_IN_FLIGHT && this.usable) {
+      const preferred = this.largeIsNext ? this.large : this.small
+      const waiting = preferred.size > 0 ? preferred : this.largeIsNext ? this.small : this.large
+      const [first] = waiting
+      if (first === undefined) return
+      const [id, entry] = first
+      this.largeIsNext = waiting === this.small
+      waiting.delete(id)
       this.inFlight.set(id, entry)
       this.write(id, entry)
     }
@@ -165,7 +177,7 @@ export class Connection {
       more: false,
       finish: false
     })
-    const apart = data.length > COALESCE_BYTES
+    const apart = isLarge(entry.request)
     const head = Buffer.concat(apart ? [header, auth, body] : [header, auth, body, data])
     const onWritten = () => {
       entry.written = true
@@ -258,7 +270,7 @@ export class Connection {
     if (!this.usable) return
     this.leaving = true
     this.options.onLeaving(message)
-    this.lose(this.waiting, new ConnectionLost({ message }), false)
+    this.loseWaiting(new ConnectionLost({ message }))
     this.closeWhenIdle()
   }
 
@@ -284,8 +296,13 @@ export class Connection {
     // TLS says goodbye where nothing is left to say; a peer that takes nothing is not waited for.
     if (this.socket.writableLength === 0) this.socket.destroySoon()
     else this.socket.destroy()
-    this.lose(this.waiting, loss, false)
+    this.loseWaiting(loss)
     this.lose(this.inFlight, loss, true)
+  }
+
+  private loseWaiting(loss: Loss): void {
+    this.lose(this.small, loss, false)
+    this.lose(this.large, loss, false)
   }
 
   private lose(entries: Map<number, Entry>, loss: Loss, sent: boolean): void {

@@ -62,34 +62,34 @@ export const makeLink = Effect.fnUntraced(function*(
     })
   )
 
-  const connect = Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function*() {
-      const dialled = yield* restore(dial(address))
-      yield* Effect.onError(
-        restore(settle(dialled.fingerprint)),
-        () => Effect.sync(() => dialled.socket.destroy())
-      )
-      const connection = new Connection(dialled, {
-        silenceMillis: options.silenceMillis,
-        onLeaving: (message) => onNotice(`${at}: ${message}`)
+  const connect = (onLeaving: (message: string) => void) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function*() {
+        const dialled = yield* restore(dial(address))
+        yield* Effect.onError(
+          restore(settle(dialled.fingerprint)),
+          () => Effect.sync(() => dialled.socket.destroy())
+        )
+        const connection = new Connection(dialled, { silenceMillis: options.silenceMillis, onLeaving })
+        if (closed) connection.close()
+        open.add(connection)
+        dialled.socket.once("close", () => open.delete(connection))
+        return connection
       })
-      if (closed) connection.close()
-      open.add(connection)
-      dialled.socket.once("close", () => open.delete(connection))
-      return connection
-    })
-  )
+    )
 
-  let current = yield* connect
+  const sayWhy = (message: string) => onNotice(`${at}: ${message}`)
+  let current = yield* connect(sayWhy)
 
-  const connectAgain = Effect.suspend(() =>
-    closed ? Effect.fail(new ConnectError({ ...address, message: "the client is closed" })) : connect
-  ).pipe(
-    Effect.catchTag("LocalFileError", ({ cause, message }) => new ConnectError({ ...address, message, cause }))
-  )
+  const connectAgain = (onLeaving: (message: string) => void) =>
+    Effect.suspend(() =>
+      closed ? Effect.fail(new ConnectError({ ...address, message: "the client is closed" })) : connect(onLeaving)
+    ).pipe(
+      Effect.catchTag("LocalFileError", ({ cause, message }) => new ConnectError({ ...address, message, cause }))
+    )
 
   const reconnect = yield* makeShared(
-    Effect.map(connectAgain, (connection) => {
+    Effect.map(connectAgain(sayWhy), (connection) => {
       onNotice(`connected to ${at} again`)
       return current = connection
     })
@@ -103,7 +103,8 @@ export const makeLink = Effect.fnUntraced(function*(
         clearTimeout(timer)
         if (lane.usable) return Effect.succeed(lane)
       }
-      return connectAgain
+      // The connection for requests says it for all.
+      return connectAgain(() => {})
     }),
     releaseLane: (lane, clean) => {
       if (!clean || closed || !lane.usable) return lane.close()

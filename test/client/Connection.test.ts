@@ -77,6 +77,22 @@ describe("Connection", () => {
       yield* Fiber.join(all)
     }))
 
+  it.live("lets small requests pass large ones, and forgets those that were interrupted before their turn", () =>
+    Effect.gen(function*() {
+      const writes = arrivals<"Write">()
+      const { client, server } = yield* loggedIn({ Heartbeat: () => heartbeat, Write: writes.script })
+      const large = yield* Effect.forkChild(
+        Effect.forEach(Array(40), () => client.write("f", new Uint8Array(MAX_DATA_BYTES)), { concurrency: "unbounded" })
+      )
+      yield* writes.next
+      yield* client.heartbeat
+      assert.isBelow(server.requests.findIndex(({ name }) => name === "Heartbeat"), 20)
+      yield* Fiber.interrupt(large)
+      // Each of these lets one of the large ones pass in turn.
+      yield* Effect.forEach(Array(40), () => client.heartbeat)
+      assert.isBelow(server.count("Write"), 30)
+    }))
+
   const breaches: ReadonlyArray<readonly [string, (request: Received<"Heartbeat">) => void]> = [
     ["bytes that are no header", ({ peer }) => peer.socket.write(Buffer.alloc(256, 0xff))],
     [

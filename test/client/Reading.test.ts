@@ -11,6 +11,9 @@ const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest(
 const heartbeat = () => ({ code: "1:hb", body: { server_version: "1.0.0" } }) as const
 const notFound = { code: "2:nf", body: { message: "no such file" } } as const
 
+/** In milliseconds. */
+const REPLY_TIMEOUT = 500
+
 const serving = (file: FileScript) => loggedIn({ Read: (request) => void serve(request, file), Heartbeat: heartbeat })
 
 describe("Reading", () => {
@@ -112,18 +115,22 @@ describe("Reading", () => {
     Effect.gen(function*() {
       const content = bytesOf(64 * MiB)
       let sent = 0
-      const { client } = yield* loggedIn({
+      const { client, server } = yield* loggedIn({
         Heartbeat: heartbeat,
         Read: (request) =>
           void serve(request, { content }, (bytes) => {
             sent += bytes
           })
-      })
+      }, { replyTimeout: REPLY_TIMEOUT })
+      const started = performance.now()
       const { content: stream } = yield* client.open("f")
       // Round trips enough to carry all of it, if it were taken. The kernel's buffers take 36 MiB at most.
       yield* Effect.forEach(Array(400), () => client.heartbeat, { discard: true })
+      while (performance.now() - started < REPLY_TIMEOUT * 2.5) yield* client.heartbeat
       assert.isBelow(sent, 48 * MiB)
       assert.strictEqual((yield* Stream.mkUint8Array(stream)).length, content.length)
+      // The silence was the reader's, not the server's: the lane is still the same.
+      assert.strictEqual(server.peers.length, 2)
     }))
 
   const lies: ReadonlyArray<readonly [string, string, (request: Received<"Read">) => void]> = [
