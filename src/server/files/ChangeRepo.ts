@@ -2,7 +2,8 @@
  * What the database does for a group of changes: every method is one statement, whatever the size of the group, and
  * runs within the group's transaction.
  *
- * Locks are taken in one order everywhere: owners by id, then files by id, then uploads.
+ * Owners are locked first, in the order of their ids: whoever changes which files an owner has, or what they hold,
+ * takes that lock before any other, so nothing that is read after it can be overtaken, and nobody waits in a circle.
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
@@ -20,6 +21,7 @@ import {
   type FileColumns,
   fileColumns,
   type OwnerColumns,
+  stillCurrent,
   toExtent,
   toFile,
   toOwner
@@ -53,10 +55,11 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
     Effect.map(
       sql<OwnerColumns>`
         select
-          user_id as owner_id, username as owner, bytes_used, files_used,
-          coalesce(bytes_limit, ${defaults.bytesPerUser}::bigint) as bytes_limit,
-          coalesce(files_limit, ${defaults.filesPerUser}::bigint) as files_limit
-        from users where user_id = any(${bigints(ids)}) order by user_id for no key update`,
+          u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
+          coalesce(u.bytes_limit, ${defaults.bytesPerUser}::bigint) as bytes_limit,
+          coalesce(u.files_limit, ${defaults.filesPerUser}::bigint) as files_limit
+        from unnest(${bigints(ids.toSorted((a, b) => a - b))}) as q (user_id)
+        cross join lateral (select * from users u where u.user_id = q.user_id offset 0 for no key update) u`,
       (rows) => rows.map(toOwner)
     )
 
@@ -69,11 +72,16 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
           ${bigints(queries.map((_, item) => item))}, ${bigints(queries.map((query) => query.ownerId))},
           ${texts(queries.map((query) => query.name))}, ${bigints(queries.map((query) => query.callerId))}
         ) as q (item, owner_id, name, caller_id)
-        join files f on f.owner_id = q.owner_id and f.name = q.name and f.deleted_at is null
-        left join grants g on g.file_id = f.file_id and g.user_id = q.caller_id
-          and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
-        order by f.file_id
-        for no key update of f`,
+        cross join lateral (
+          select * from files f where f.owner_id = q.owner_id and f.name = q.name and f.deleted_at is null
+          offset 0 for no key update
+        ) f
+        left join lateral (
+          select g.role from grants g
+          where g.file_id = f.file_id and g.user_id = q.caller_id
+            and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
+          offset 0
+        ) g on true`,
       (rows) => rows.map((row) => ({ item: row.item, file: toFile(row), grant: row.grant_role ?? undefined }))
     )
 
@@ -81,8 +89,8 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
   const lockUploads = (ids: ReadonlyArray<UploadId>): Run<ReadonlyMap<UploadId, Written | undefined>> =>
     Effect.map(
       sql<{ readonly upload_id: UploadId; readonly outcome: Written | null }>`
-        select upload_id, outcome from uploads
-        where upload_id = any(${uuids(ids)}) order by upload_id for update`,
+        select u.upload_id, u.outcome from unnest(${uuids(ids.toSorted())}) as q (upload_id)
+        cross join lateral (select * from uploads u where u.upload_id = q.upload_id offset 0 for update) u`,
       (rows) => new Map(rows.map((row) => [row.upload_id, row.outcome ?? undefined]))
     )
 
@@ -95,7 +103,9 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
         ${bigints(wanted.map((_, item) => item))}, ${bigints(wanted.map((one) => one.fileId))},
         ${bigints(wanted.map((one) => one.version))}
       ) as q (item, file_id, version)
-      join versions v on v.file_id = q.file_id and v.version = q.version`
+      cross join lateral (
+        select * from versions v where v.file_id = q.file_id and v.version = q.version offset 0
+      ) v`
 
   /** The current extents that overlap each range, in order. */
   const overlapped = (
@@ -110,10 +120,10 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
         ) as q (item, file_id, range_from, range_to)
         cross join lateral (
           select ${extentColumns} from extents e
-          where e.file_id = q.file_id and e.until_version is null
+          where e.file_id = q.file_id and e.until_version = ${stillCurrent}
             and e.position + e.length > q.range_from and e.position < q.range_to and e.position >= coalesce((
               select s.position from extents s
-              where s.file_id = q.file_id and s.until_version is null and s.position <= q.range_from
+              where s.file_id = q.file_id and s.until_version = ${stillCurrent} and s.position <= q.range_from
               order by s.position desc limit 1
             ), 0)
         ) e
@@ -138,19 +148,16 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
       }
     )
 
-  const updateFiles = (updated: ReadonlyArray<FileUpdate>, now: Date): Run<unknown> =>
+  /** A file that is deleted loses its grants. */
+  const changeFiles = (updated: ReadonlyArray<FileUpdate>, now: Date): Run<unknown> =>
     sql`
-      update files f set
-        name = c.name, size = c.size, version = c.version, sha256 = decode(c.sha256, 'hex'),
-        modified_at = c.modified_at, deleted_at = case when c.is_deleted then ${now}::timestamptz end
-      from unnest(
+      select change_files(
         ${bigints(updated.map((file) => file.fileId))}, ${texts(updated.map((file) => file.name))},
         ${bigints(updated.map((file) => file.size))}, ${bigints(updated.map((file) => file.version))},
         ${texts(updated.map((file) => file.sha256 ?? null))},
         ${instants(updated.map((file) => new Date(file.modifiedAt)))},
-        ${booleans(updated.map((file) => file.isDeleted))}
-      ) as c (file_id, name, size, version, sha256, modified_at, is_deleted)
-      where f.file_id = c.file_id`
+        ${booleans(updated.map((file) => file.isDeleted))}, ${now}::timestamptz
+      )`
 
   const insertVersions = (added: Plan["versions"], now: Date): Run<unknown> =>
     sql`
@@ -164,13 +171,10 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
 
   const closeExtents = (closed: Plan["closed"]): Run<unknown> =>
     sql`
-      update extents e set until_version = c.version
-      from unnest(
+      select close_extents(
         ${bigints(closed.map((one) => one.fileId))}, ${bigints(closed.map((one) => one.from))},
         ${bigints(closed.map((one) => one.to))}, ${bigints(closed.map((one) => one.version))}
-      ) as c (file_id, range_from, range_to, version)
-      where e.file_id = c.file_id and e.until_version is null
-        and e.position >= c.range_from and e.position < c.range_to`
+      )`
 
   const insertExtents = (added: Plan["extents"]): Run<unknown> =>
     sql`
@@ -198,42 +202,35 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
         ${bigints(copied.map((one) => one.sourceId))}, ${bigints(copied.map((one) => one.sourceVersion))},
         ${bigints(copied.map((one) => one.target.fileId ?? null))}, ${bigints(copied.map((one) => one.version))}
       ) as c (source_id, source_version, target_id, version)
-      join extents e on e.file_id = c.source_id and e.from_version <= c.source_version
-        and (e.until_version is null or e.until_version > c.source_version)`
+      cross join lateral (
+        select * from extents e
+        where e.file_id = c.source_id and e.until_version > c.source_version and e.from_version <= c.source_version
+        offset 0
+      ) e`
 
-  const updateOwners = (owners: ReadonlyArray<Owner>): Run<unknown> =>
+  const chargeOwners = (owners: ReadonlyArray<Owner>): Run<unknown> =>
     sql`
-      update users u set bytes_used = c.bytes_used, files_used = c.files_used
-      from unnest(
+      select charge_owners(
         ${bigints(owners.map((owner) => owner.userId))}, ${bigints(owners.map((owner) => owner.bytesUsed))},
         ${bigints(owners.map((owner) => owner.filesUsed))}
-      ) as c (user_id, bytes_used, files_used)
-      where u.user_id = c.user_id`
-
-  const endGrants = (fileIds: ReadonlyArray<number>): Run<unknown> =>
-    sql`delete from grants where file_id = any(${bigints(fileIds)})`
+      )`
 
   /** Keeps the answers of uploads; what was noted of their progress is not needed any more. */
   const endUploads = (uploads: Plan["uploads"]): Run<unknown> =>
     sql`
-      with ended as (delete from upload_runs where upload_id = any(${uuids(uploads.map((one) => one.uploadId))}))
-      update uploads u set outcome = c.outcome
-      from unnest(
+      select end_uploads(
         ${uuids(uploads.map((one) => one.uploadId))}, ${documents(uploads.map((one) => one.outcome))}
-      ) as c (upload_id, outcome)
-      where u.upload_id = c.upload_id`
+      )`
 
   /** Writes all of a plan. What it has nothing of costs no statement. */
   const write = Effect.fnUntraced(function*(plan: Plan, now: Date): Effect.fn.Return<void, SqlError> {
     if (plan.created.length > 0) yield* insertFiles(plan.created, now)
-    if (plan.updated.length > 0) yield* updateFiles(plan.updated, now)
+    if (plan.updated.length > 0) yield* changeFiles(plan.updated, now)
     if (plan.versions.length > 0) yield* insertVersions(plan.versions, now)
     if (plan.closed.length > 0) yield* closeExtents(plan.closed)
     if (plan.extents.length > 0) yield* insertExtents(plan.extents)
     if (plan.copied.length > 0) yield* copyExtents(plan.copied)
-    if (plan.owners.size > 0) yield* updateOwners([...plan.owners.values()])
-    const deleted = plan.updated.filter((file) => file.isDeleted).map((file) => file.fileId)
-    if (deleted.length > 0) yield* endGrants(deleted)
+    if (plan.owners.size > 0) yield* chargeOwners([...plan.owners.values()])
     if (plan.uploads.length > 0) yield* endUploads(plan.uploads)
   })
 

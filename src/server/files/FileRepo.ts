@@ -25,6 +25,7 @@ import {
   isPresent,
   type Nullable,
   type OwnerColumns,
+  stillCurrent,
   toExtent,
   toFile,
   toOwner
@@ -99,16 +100,22 @@ export class FileRepo extends Context.Service<FileRepo, {
             ${bigints(requests.map((request) => request.from ?? 0))},
             ${bigints(requests.map((request) => request.to ?? 0))}
           ) as q (item, caller_id, owner_key, name, range_from, range_to)
-          join users u on u.username_key = q.owner_key
-          left join files f on f.owner_id = u.user_id and f.name = q.name and f.deleted_at is null
-          left join grants g on g.file_id = f.file_id and g.user_id = q.caller_id
-            and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
+          cross join lateral (select * from users u where u.username_key = q.owner_key offset 0) u
+          left join lateral (
+            select * from files f where f.owner_id = u.user_id and f.name = q.name and f.deleted_at is null offset 0
+          ) f on true
+          left join lateral (
+            select g.role from grants g
+            where g.file_id = f.file_id and g.user_id = q.caller_id
+              and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
+            offset 0
+          ) g on true
           left join lateral (
             select ${extentColumns} from extents e
-            where q.range_from < q.range_to and e.file_id = f.file_id and e.until_version is null
+            where q.range_from < q.range_to and e.file_id = f.file_id and e.until_version = ${stillCurrent}
               and e.position < q.range_to and e.position >= (
                 select s.position from extents s
-                where s.file_id = f.file_id and s.until_version is null and s.position <= q.range_from
+                where s.file_id = f.file_id and s.until_version = ${stillCurrent} and s.position <= q.range_from
                 order by s.position desc limit 1
               )
             order by e.position
@@ -177,25 +184,26 @@ export class FileRepo extends Context.Service<FileRepo, {
           ),
 
         // Of the extents of a version that is not the current one, some still belong to the current one, and the others
-        // were closed by a later one: two branches, each with an index. In each, the first extent is the last that
-        // begins at or before the position.
+        // were closed by a later one. Of the first, the one that has the position is the last that begins there or
+        // before.
         extents: (fileId, version, position) =>
           sql<ExtentColumns>`
             select ${extentColumns} from (
               (
                 select * from extents
-                where file_id = ${fileId}::bigint and until_version is null and from_version <= ${version}::bigint
-                  and position >= coalesce((
+                where file_id = ${fileId}::bigint and until_version = ${stillCurrent}
+                  and from_version <= ${version}::bigint and position >= coalesce((
                     select position from extents
-                    where file_id = ${fileId}::bigint and until_version is null and from_version <= ${version}::bigint
-                      and position <= ${position}::bigint
+                    where file_id = ${fileId}::bigint and until_version = ${stillCurrent}
+                      and from_version <= ${version}::bigint and position <= ${position}::bigint
                     order by position desc limit 1
                   ), 0)
                 order by position limit ${batch}
               ) union all (
                 select * from extents
                 where file_id = ${fileId}::bigint and until_version > ${version}::bigint
-                  and from_version <= ${version}::bigint and position + length > ${position}::bigint
+                  and until_version < ${stillCurrent} and from_version <= ${version}::bigint
+                  and position + length > ${position}::bigint
                 order by position limit ${batch}
               )
             ) e

@@ -187,9 +187,11 @@ export class Listing extends Context.Service<Listing, {
         const rows = yield* sql<Row>`
           select n.key, u.user_id as owner_id, u.username as owner, ${fileColumns}, g.role as grant_role
           from (${entries}) n
-          join users u on u.user_id = n.owner_id
-          left join files f on f.file_id = n.file_id
-          left join grants g on g.file_id = f.file_id and ${live(caller, now)}
+          cross join lateral (select * from users u where u.user_id = n.owner_id offset 0) u
+          left join lateral (select * from files f where f.file_id = n.file_id offset 0) f on true
+          left join lateral (
+            select g.role from grants g where g.file_id = f.file_id and ${live(caller, now)} offset 0
+          ) g on true
           order by n.key, n.owner_id
           limit ${limit + 1}::bigint`.pipe(Effect.mapError(databaseRefusal))
 

@@ -52,6 +52,9 @@ export const extentColumns = columns(
   "e.position, e.length, e.segment_id, e.segment_offset, e.checked_from, e.checked_to, e.checksums"
 )
 
+/** `until_version` of the extents of the current version. */
+export const stillCurrent = columns("9223372036854775807")
+
 export const toOwner = (row: OwnerColumns): Owner => ({
   userId: row.owner_id,
   username: row.owner,

@@ -182,6 +182,9 @@ describe("FileBufferCache", () => {
 
 describe("BlockCache", () => {
   const ENTRY = 256
+  const costOf = (user: Map<string, number>) => [...user.values()].reduce((sum, size) => sum + size + ENTRY, 0)
+  const total = (users: Map<number, Map<string, number>>) =>
+    [...users.values()].reduce((sum, blocks) => sum + costOf(blocks), 0)
 
   it("holds what was used last, within the bound of each user and of all", () => {
     const access = fc.record({ user: fc.nat(3), key: fc.nat(12), size: fc.integer({ min: 1, max: 900 }) })
@@ -189,7 +192,6 @@ describe("BlockCache", () => {
       const cache = new BlockCache(6000, 2500)
       // The model: for each user, keys in the order of their last use.
       const model = new Map<number, Map<string, number>>()
-      const cost = (user: Map<string, number>) => [...user.values()].reduce((sum, size) => sum + size + ENTRY, 0)
       for (const [now, { key, size, user }] of accesses.entries()) {
         const id = String(key)
         const blocks = model.get(user) ?? new Map<string, number>()
@@ -201,15 +203,15 @@ describe("BlockCache", () => {
         } else {
           cache.put(user, id, new Uint8Array(size), now)
           blocks.set(id, size)
-          while (cost(blocks) > 2500) blocks.delete([...blocks.keys()][0] ?? "")
+          while (costOf(blocks) > 2500) blocks.delete([...blocks.keys()][0] ?? "")
         }
         model.delete(user)
         model.set(user, blocks)
-        while ([...model.values()].reduce((sum, blocks) => sum + cost(blocks), 0) > 6000) {
-          const [idlest] = [...model].filter(([, blocks]) => blocks.size > 0)
+        while (total(model) > 6000) {
+          const idlest = [...model].find(([, blocks]) => blocks.size > 0)
           idlest?.[1].delete([...idlest[1].keys()][0] ?? "")
         }
-        assert.strictEqual(cache.bytes, [...model.values()].reduce((sum, blocks) => sum + cost(blocks), 0))
+        assert.strictEqual(cache.bytes, total(model))
       }
     }))
   })

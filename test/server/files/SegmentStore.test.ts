@@ -28,12 +28,15 @@ const refusalOf = (work: () => Promise<unknown>) =>
     )
   )
 
+const inFolder = <A, E>(test: (root: string) => Effect.Effect<A, E, Scope.Scope>) =>
+  Effect.scoped(Effect.flatMap(Storage.folder, test))
+
+const failure = (code: string) => Object.assign(new Error(code), { code })
+
 /** What every segment store must do; `restart` gives one on the same segments. */
 const conformance = (
   restart: (root: string, disk?: Partial<Disk>) => Layer.Layer<SegmentStore, Refusal>
 ) => {
-  const inFolder = <A, E>(test: (root: string) => Effect.Effect<A, E, Scope.Scope>) =>
-    Effect.scoped(Effect.flatMap(Storage.folder, test))
   const withStore = <A, E>(test: (store: SegmentStore["Service"]) => Effect.Effect<A, E, Scope.Scope>) =>
     inFolder((root) => Effect.provide(Effect.flatMap(SegmentStore, test), restart(root)))
 
@@ -177,7 +180,6 @@ describe("segments on the local disk", () => {
     )
   conformance(layer)
 
-  const failure = (code: string) => Object.assign(new Error(code), { code })
   const run = <A, E>(disk: Partial<Disk>, test: (store: SegmentStore["Service"]) => Effect.Effect<A, E, Scope.Scope>) =>
     Effect.scoped(
       Effect.flatMap(Storage.folder, (root) => Effect.provide(Effect.flatMap(SegmentStore, test), layer(root, disk)))
@@ -186,11 +188,11 @@ describe("segments on the local disk", () => {
   it.live("completes writes and reads that the system cuts short", () =>
     run({
       write: (file, chunks, position) => {
-        const [first] = chunks.filter((chunk) => chunk.length > 0)
+        const first = chunks.find((chunk) => chunk.length > 0)
         return first === undefined ? Promise.resolve(0) : node.write(file, [first.subarray(0, 7)], position)
       },
       read: (file, buffers, position) => {
-        const [first] = buffers.filter((buffer) => buffer.length > 0)
+        const first = buffers.find((buffer) => buffer.length > 0)
         return first === undefined ? Promise.resolve(0) : node.read(file, [first.subarray(0, 11)], position)
       }
     }, (store) =>
@@ -275,10 +277,7 @@ describe("segments on the local disk", () => {
 
   it.live("syncs once for all who wait at the same time, and after the write of each", () => {
     let syncs = 0
-    let release = () => {}
-    const held = new Promise<void>((resolve) => {
-      release = resolve
-    })
+    const { promise: held, resolve: release } = Promise.withResolvers<void>()
     return run({
       sync: async (file) => {
         if (++syncs === 1) await held
