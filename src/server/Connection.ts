@@ -32,8 +32,8 @@ export interface ConnectionOptions {
   readonly open: (name: RequestName) => Exchange
   readonly run: <A>(effect: Effect.Effect<A, Refusal>) => Fiber.Fiber<A, Refusal>
   readonly now: () => number
-  /** A request died of a bug: `cause` is for the log, never for the peer. */
-  readonly onDefect: (name: RequestName, cause: Cause.Cause<unknown>) => void
+  /** A request failed by the server's fault: `cause` is for the log, never for the peer. */
+  readonly onFault: (name: RequestName, cause: Cause.Cause<unknown>) => void
   readonly idleMillis: number
   readonly messageMillis: number
 }
@@ -271,7 +271,8 @@ export class Connection {
     try {
       await this.writer.stream(id, head, content, finish)
     } catch (error) {
-      this.writer.refuse(id, error instanceof Refusal ? error : this.refusalOf(name, Cause.die(error)), finish)
+      const cause = error instanceof Refusal ? Cause.fail(error) : Cause.die(error)
+      this.writer.refuse(id, this.refusalOf(name, cause), finish)
     } finally {
       content.close()
     }
@@ -280,8 +281,10 @@ export class Connection {
   private refusalOf(name: RequestName, cause: Cause.Cause<unknown>): Refusal {
     if (Cause.hasInterruptsOnly(cause)) return SHUTTING_DOWN
     const failure = cause.reasons.find(Cause.isFailReason)
-    if (failure !== undefined && failure.error instanceof Refusal) return failure.error
-    this.options.onDefect(name, cause)
+    const refusal = failure?.error instanceof Refusal ? failure.error : undefined
+    if (refusal?.isClientFault) return refusal
+    this.options.onFault(name, cause)
+    if (refusal !== undefined) return refusal
     return refuse("3:?", "the server failed at this request; its log says why")
   }
 

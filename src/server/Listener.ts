@@ -93,7 +93,7 @@ export class Listener extends Context.Service<Listener, {
             open: makeExchanges(handlers, authenticate, peer),
             run,
             now,
-            onDefect: (name, cause) => {
+            onFault: (name, cause) => {
               run(Effect.annotateLogs(Effect.logError(`${name} failed`, cause), { address: peer.address }))
             },
             idleMillis: Duration.toMillis(config.idleTimeout),
