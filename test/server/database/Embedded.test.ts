@@ -1,0 +1,149 @@
+import { assert, it } from "@effect/vitest"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { fdatasyncSync, fsyncSync } from "node:fs"
+import { mkdir, readdir, stat, truncate, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { Database, databaseRefusal } from "../../../src/server/Database.ts"
+import { openEmbedded, type Sync } from "../../../src/server/database/Embedded.ts"
+import { defaults, ServerConfig } from "../../../src/server/ServerConfig.ts"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
+import { TestDatabase } from "../../support/TestDatabase.ts"
+
+/** The database of a data folder, as a server has it; open until the scope closes. */
+const open = (dataDir: string) =>
+  Layer.build(Database.layer).pipe(
+    Effect.provideService(ServerConfig, { ...defaults, dataDir }),
+    Effect.map((context) => Context.get(context, SqlClient))
+  )
+
+/** A data folder with an empty database. */
+const seeded = Effect.tap(temporaryFolder, (dataDir) => Effect.promise(() => TestDatabase.seedDataDir(dataDir)))
+
+/** The sentence that a data folder which cannot be used is reported with. */
+const complaint = (dataDir: string) => Effect.map(Effect.flip(Effect.scoped(open(dataDir))), (error) => error.message)
+
+const namesIn = (folder: string) => Effect.promise(() => readdir(folder))
+
+it.live("is made at the first start, also after one that was cut off, and found again", () =>
+  Effect.gen(function*() {
+    const dataDir = join(yield* temporaryFolder, "not", "there")
+    yield* Effect.promise(() => mkdir(join(dataDir, "database.new", "base"), { recursive: true }))
+    yield* Effect.promise(() => writeFile(join(dataDir, "database.new", "PG_VERSION"), "18\n"))
+    yield* Effect.scoped(Effect.gen(function*() {
+      const sql = yield* open(dataDir)
+      yield* sql`create table kept (n bigint)`
+      yield* sql`insert into kept values (7)`
+    }))
+    assert.sameMembers(yield* namesIn(dataDir), ["database", "database.lock"])
+    assert.strictEqual((yield* Effect.promise(() => stat(join(dataDir, "database.lock")))).mode & 0o777, 0o600)
+
+    const sql = yield* open(dataDir)
+    assert.deepStrictEqual(yield* sql`select n from kept`, [{ n: 7 }])
+  }).pipe(Effect.scoped))
+
+it.live("has every row that was committed before kill -9", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* seeded
+    const child = spawn(process.execPath, [join(import.meta.dirname, "insertForever.ts"), dataDir], {
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    const exit = once(child, "exit")
+    let committed = 0
+    yield* Effect.promise(async () => {
+      for await (const line of createInterface(child.stdout)) {
+        committed = Number(line)
+        if (committed === 200) child.kill("SIGKILL")
+      }
+      await exit
+    })
+    assert.isAtLeast(committed, 200)
+
+    const sql = yield* open(dataDir)
+    const [found] = yield* sql<{ count: number; last: number }>`select count(*) as count, max(n) as last from rows`
+    assert.isAtLeast(found?.count ?? 0, committed)
+    assert.strictEqual(found?.count, found?.last)
+  }).pipe(Effect.scoped))
+
+it.live("belongs to one server at a time", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* seeded
+    const first = yield* Scope.make()
+    yield* Scope.provide(open(dataDir), first)
+    const refused = yield* Effect.flip(Effect.scoped(open(dataDir)))
+    assert.strictEqual(refused.message, `another FIP server is using the data folder ${dataDir}`)
+    yield* Scope.close(first, Exit.void)
+    yield* open(dataDir)
+  }).pipe(Effect.scoped))
+
+it.live("syncs its log at every commit, and for nothing that only reads", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* seeded
+    let syncs = 0
+    const count: Sync = (descriptor, isFolder) => {
+      syncs++
+      if (isFolder) fsyncSync(descriptor)
+      else fdatasyncSync(descriptor)
+    }
+    const engine = yield* Effect.acquireRelease(
+      Effect.promise(() => openEmbedded(join(dataDir, "database"), count)),
+      (engine) => Effect.promise(() => engine.close())
+    )
+    const sql = Context.get(yield* Layer.build(Database.layerEngine(engine)), SqlClient)
+    yield* sql`create table written (n bigint)`
+    for (let n = 0; n < 10; n++) {
+      const before = syncs
+      yield* sql.withTransaction(
+        Effect.andThen(sql`insert into written values (1)`, sql`insert into written values (2)`)
+      )
+      assert.strictEqual(syncs, before + 1)
+      yield* sql`select n from written`
+      assert.strictEqual(syncs, before + 1)
+    }
+  }).pipe(Effect.scoped))
+
+it.live("reports a commit that could not be synced as failed, does nothing more, and recovers when it is opened again", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* seeded
+    const folder = join(dataDir, "database")
+    let broken = false
+    const sync: Sync = (descriptor) => {
+      if (broken) throw new Error("EIO: i/o error, fdatasync")
+      fsyncSync(descriptor)
+    }
+    yield* Effect.scoped(Effect.gen(function*() {
+      const engine = yield* Effect.promise(() => openEmbedded(folder, sync))
+      const sql = Context.get(yield* Layer.build(Database.layerEngine(engine)), SqlClient)
+      yield* sql`create table written (n bigint)`
+      yield* sql`insert into written values (1)`
+      broken = true
+      const refusal = databaseRefusal(yield* Effect.flip(sql.withTransaction(sql`insert into written values (2)`)))
+      assert.strictEqual(refusal.code, "3:db")
+      broken = false
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(sql`select n from written`)))
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(sql`insert into written values (3)`)))
+    }))
+    const sql = yield* open(dataDir)
+    const rows = yield* sql<{ n: number }>`select n from written order by n`
+    assert.include([1, 2], rows.length)
+    assert.strictEqual(rows[0]?.n, 1)
+    yield* sql`insert into written values (4)`
+  }).pipe(Effect.scoped))
+
+it.live("says in one sentence why a data folder cannot be used", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporaryFolder
+    const file = join(folder, "file")
+    yield* Effect.promise(() => writeFile(file, ""))
+    assert.strictEqual(yield* complaint(file), `cannot use the data folder ${file}: file already exists`)
+    assert.strictEqual(yield* complaint(join(file, "x")), `cannot use the data folder ${file}/x: not a directory`)
+
+    const damaged = yield* seeded
+    yield* Effect.promise(() => truncate(join(damaged, "database/global/pg_control"), 0))
+    const message = yield* complaint(damaged)
+    assert.include(message, `cannot open the database in ${damaged}: `)
+    assert.notInclude(message, "\n")
+  }).pipe(Effect.scoped))
