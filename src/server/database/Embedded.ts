@@ -22,10 +22,13 @@ type Engine = postgresMod.PostgresMod
 /** How `PostgresMain` leaves its loop after an ordinary error, to be re-entered. */
 const ERROR_LONGJMP = 100
 
+/** Lines of PostgreSQL's log after which there are no more. */
+const LAST_WORDS = /(?:FATAL|PANIC): +(.+)/
+
 /** The engine stopped in the middle of something. PGlite rethrows only what fails when its `status` is read. */
 class EngineStopped extends Error {
-  constructor(cause: unknown) {
-    super("the embedded database stopped", { cause })
+  constructor(reason: string, cause: unknown) {
+    super(`the embedded database stopped: ${reason}`, { cause })
   }
   get status(): number {
     throw this
@@ -53,7 +56,7 @@ const addSync = (engine: Engine, sync: Sync): void => {
 }
 
 /** Lets nothing but ordinary errors pass as such. */
-const stopOnFailure = (engine: Engine): void => {
+const stopOnFailure = (engine: Engine, reason: () => string): void => {
   const step = engine._PostgresMainLoopOnce
   let stopped: EngineStopped | undefined
   engine._PostgresMainLoopOnce = () => {
@@ -62,7 +65,7 @@ const stopOnFailure = (engine: Engine): void => {
       step()
     } catch (cause) {
       if (Predicate.hasProperty(cause, "status") && cause.status === ERROR_LONGJMP) throw cause
-      throw stopped = new EngineStopped(cause)
+      throw stopped = new EngineStopped(reason(), cause)
     }
   }
 }
@@ -91,8 +94,14 @@ export const start = async (folder: string, sync: Sync): Promise<PGlite> => {
       return { emscriptenOpts: { ...emscriptenOpts, preRun } }
     }
   }
+  // What PostgreSQL says before it gives up; the exception that follows says nothing.
+  let lastWords: string | undefined
   const database = await PGlite.create({
     fs: new SyncedFolder(folder),
+    onStderr: (line) => {
+      lastWords = LAST_WORDS.exec(line)?.[1] ?? lastWords
+      return true
+    },
     startParams: [
       ...PGlite.defaultStartParams.filter((parameter) => parameter !== "-F"),
       // Its other ways to sync the log do not reach the file layer.
@@ -102,8 +111,10 @@ export const start = async (folder: string, sync: Sync): Promise<PGlite> => {
       "-c",
       "shared_buffers=16MB"
     ]
+  }).catch((cause: unknown) => {
+    throw lastWords === undefined ? cause : new Error(lastWords, { cause })
   })
-  stopOnFailure(database.Module)
+  stopOnFailure(database.Module, () => lastWords ?? "its file layer failed")
   return database
 }
 

@@ -143,7 +143,8 @@ it.live("says in one sentence why a data folder cannot be used", () =>
 
     const damaged = yield* seeded
     yield* Effect.promise(() => truncate(join(damaged, "database/global/pg_control"), 0))
-    const message = yield* complaint(damaged)
-    assert.include(message, `cannot open the database in ${damaged}: `)
-    assert.notInclude(message, "\n")
+    assert.strictEqual(
+      yield* complaint(damaged),
+      `cannot open the database in ${damaged}: could not read file "global/pg_control": read 0 of 296`
+    )
   }).pipe(Effect.scoped))
