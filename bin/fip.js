@@ -2,11 +2,15 @@
 // Plain JavaScript that every Node understands: says in one line when Node is too old, then starts the program
 // (src/ in a clone, dist/ in an installed package).
 import { existsSync } from "node:fs"
+import { setFlagsFromString } from "node:v8"
 
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
 if (major < 24 || (major === 24 && minor < 7)) {
   process.stderr.write(`fip needs Node 24.7 or newer; this is ${process.version}\n`)
   process.exit(1)
 }
+// What dies young here are buffers, whose memory V8 does not count among its own: with a young generation that grows,
+// a transfer of any size holds a hundred MiB of them that nobody needs.
+setFlagsFromString("--semi-space-growth-factor=1")
 const source = new URL("../src/main.ts", import.meta.url)
 await import(existsSync(source) ? source.href : new URL("../dist/src/main.js", import.meta.url).href)

@@ -19,7 +19,7 @@ import { admit, type Exchange } from "./Exchange.ts"
 import { ReplyWriter } from "./ReplyWriter.ts"
 
 /** Data of running requests held for one peer before its socket is no longer read. */
-const HELD_BYTES = 8 * 1024 * 1024
+const HELD_BYTES = 4 * 1024 * 1024
 
 /** Data of requests that are not whole yet, held for one peer. */
 const GATHERED_BYTES = 2 * MAX_INLINE_BYTES
