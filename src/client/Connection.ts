@@ -79,7 +79,7 @@ export class Connection {
   private leaving = false
   private loss: Loss | undefined
 
-  /** Takes over the socket. Its server must be trusted by now. */
+  /** Takes over the socket. Until its server is trusted, it must be asked for nothing but the proof of who it is. */
   constructor({ fingerprint, socket }: Dialled, options: ConnectionOptions) {
     this.fingerprint = fingerprint
     this.socket = socket

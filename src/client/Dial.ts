@@ -2,13 +2,15 @@
  * Opens the TLS connection: TLS 1.3, ALPN `fip/1`, and the fingerprint of the key that the server has proven to own.
  *
  * The certificate's names, dates and issuer mean nothing here, because trust is by pin: whoever dials must settle trust
- * (Trust.ts) before the first byte is written. Nothing is read from the socket before somebody listens to it.
+ * (Trust.ts) before anything secret is written. Nothing is read from the socket before somebody listens to it.
  */
 import { Effect, Result } from "effect"
-import { createHash } from "node:crypto"
 import { isIP } from "node:net"
 import { connect, type TLSSocket } from "node:tls"
-import { Fingerprint } from "../protocol/Identity.ts"
+import { continuityCrypto, spkiOf } from "../platform/Signature.ts"
+import { EXPORTER_BYTES, EXPORTER_LABEL, fingerprintOf } from "../protocol/Continuity.ts"
+import type { TlsSession } from "../protocol/ContinuityProof.ts"
+import type { Fingerprint } from "../protocol/Identity.ts"
 import { ALPN } from "../protocol/Limits.ts"
 import { ConnectError } from "./ClientError.ts"
 import type { HostPort } from "./HostPort.ts"
@@ -20,6 +22,8 @@ const CONNECT_TIMEOUT = "10 seconds"
 export interface Dialled {
   readonly socket: TLSSocket
   readonly fingerprint: Fingerprint
+  /** What a proof of the server's identity must fit. */
+  readonly session: TlsSession
 }
 
 /** What went wrong, as a sentence. */
@@ -46,12 +50,12 @@ const describe = (address: HostPort, error: NodeJS.ErrnoException): string => {
   }
 }
 
-const fingerprintOf = (socket: TLSSocket): Result.Result<Fingerprint, string> => {
+const sessionOf = (socket: TLSSocket): Result.Result<TlsSession, string> => {
   try {
     const key = socket.getPeerX509Certificate()?.publicKey
     if (key === undefined) return Result.fail("it presented no certificate")
-    const digest = createHash("sha256").update(key.export({ type: "spki", format: "der" })).digest("base64")
-    return Result.succeed(Fingerprint.make(`SHA256:${digest.replace(/=+$/, "")}`))
+    const exporter = socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0))
+    return Result.succeed({ key: spkiOf(key), exporter: new Uint8Array(exporter) })
   } catch {
     // node:crypto throws at a certificate or key of a kind that OpenSSL cannot read.
     return Result.fail("it presented a key that cannot be read")
@@ -79,11 +83,12 @@ export const dial = (address: HostPort): Effect.Effect<Dialled, ConnectError> =>
     socket.on("error", (error) => refuse(describe(address, error), error))
     socket.once("secureConnect", () => {
       if (socket.alpnProtocol !== ALPN) return refuse(`${formatHostPort(address)} does not speak ${ALPN}`)
-      const fingerprint = fingerprintOf(socket)
-      if (Result.isFailure(fingerprint)) {
-        return refuse(`cannot identify ${formatHostPort(address)}: ${fingerprint.failure}`)
+      const session = sessionOf(socket)
+      if (Result.isFailure(session)) {
+        return refuse(`cannot identify ${formatHostPort(address)}: ${session.failure}`)
       }
-      resume(Effect.succeed({ socket, fingerprint: fingerprint.success }))
+      const fingerprint = fingerprintOf(continuityCrypto, session.success.key)
+      resume(Effect.succeed({ socket, fingerprint, session: session.success }))
     })
     return Effect.sync(() => socket.destroy())
   }).pipe(

@@ -18,7 +18,7 @@ import { dial } from "./Dial.ts"
 import { formatHostPort, type HostPort } from "./HostPort.ts"
 import { Unanswered } from "./Reply.ts"
 import { makeShared } from "./Shared.ts"
-import type { Settle } from "./Trust.ts"
+import type { Trust } from "./Trust.ts"
 
 /** How often a request is sent, all in all, when connections break under it. */
 export const MAX_ATTEMPTS = 3
@@ -39,7 +39,7 @@ export interface Link {
 
 export interface LinkOptions {
   readonly address: HostPort
-  readonly settle: Settle
+  readonly trust: Trust
   readonly silenceMillis: number
   readonly onNotice: (message: string) => void
 }
@@ -48,11 +48,12 @@ export interface LinkOptions {
 export const makeLink = Effect.fnUntraced(function*(
   options: LinkOptions
 ): Effect.fn.Return<Link, ConnectError | TrustError | LocalFileError, Scope.Scope> {
-  const { address, onNotice, settle } = options
+  const { address, onNotice, trust } = options
   const at = formatHostPort(address)
   const open = new Set<Connection>()
   const idleLanes = new Map<Connection, NodeJS.Timeout>()
   let closed = false
+  const scope = yield* Effect.scope
 
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -66,11 +67,19 @@ export const makeLink = Effect.fnUntraced(function*(
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function*() {
         const dialled = yield* restore(dial(address))
+        let trusted = false
+        const connection = new Connection(dialled, {
+          silenceMillis: options.silenceMillis,
+          // What a server says before it is trusted is nobody's business.
+          onLeaving: (message) => trusted ? onLeaving(message) : undefined
+        })
         yield* Effect.onError(
-          restore(settle(dialled.fingerprint)),
-          () => Effect.sync(() => dialled.socket.destroy())
+          restore(trust.settle(dialled, connection)),
+          () => Effect.sync(() => connection.close())
         )
-        const connection = new Connection(dialled, { silenceMillis: options.silenceMillis, onLeaving })
+        trusted = true
+        // The lanes of a link lead to the server that it has learnt of.
+        yield* Effect.forkIn(trust.learn(dialled, connection), scope)
         if (closed) connection.close()
         open.add(connection)
         dialled.socket.once("close", () => open.delete(connection))

@@ -46,7 +46,7 @@ export const makeClient = Effect.fnUntraced(function*(
   const address = normalised.success
   const link = yield* makeLink({
     address,
-    settle: makeTrust(address, options),
+    trust: makeTrust(address, options),
     silenceMillis: Duration.toMillis(replyTimeout),
     onNotice
   })

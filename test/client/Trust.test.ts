@@ -6,10 +6,15 @@ import { createServer, type Server } from "node:net"
 import { join } from "node:path"
 import { createServer as createTlsServer } from "node:tls"
 import type { ClientOptions } from "../../src/client/FipClient.ts"
+import type { Fingerprint } from "../../src/protocol/Identity.ts"
+import { requestBytes } from "../support/RawClient.ts"
 import { connect, connected, password } from "../support/ScriptedClient.ts"
 import { makeIdentity, type Script, ScriptedServer, temporaryFolder } from "../support/ScriptedServer.ts"
 
 const heartbeat: Script = { Heartbeat: () => ({ code: "1:hb", body: { server_version: "1.0.0" } }) }
+
+/** The one thing that is sent to a server whose key is not the pinned one. */
+const question = (pinned: Fingerprint): number => requestBytes("Credentials", { id: 1, body: { pinned } }).length
 
 const pinsIn = (path: string) => Effect.promise(() => readFile(path, "utf8").catch(() => ""))
 
@@ -65,7 +70,7 @@ describe("Trust", () => {
       assert.deepStrictEqual(asked, [identity.fingerprint, identity.fingerprint])
     }))
 
-  it.live("refuses another key before anything is sent, and says what to do", () =>
+  it.live("refuses another key that has no proof, sends it nothing but the question, and says what to do", () =>
     Effect.gen(function*() {
       const { identity, join, known, server } = yield* scene
       yield* Effect.scoped(join())
@@ -74,10 +79,10 @@ describe("Trust", () => {
       const error = yield* Effect.flip(join())
       if (error._tag !== "TrustError") return assert.fail(error._tag)
       assert.deepStrictEqual([error.pinned, error.presented], [identity.fingerprint, other.fingerprint])
-      for (const part of [identity.fingerprint, other.fingerprint, known, "administrator"]) {
+      for (const part of [identity.fingerprint, other.fingerprint, known, "administrator", "known-hosts remove"]) {
         assert.include(error.message, part)
       }
-      assert.strictEqual(yield* bytesSince(server, 1), 0)
+      assert.strictEqual(yield* bytesSince(server, 1), question(identity.fingerprint))
     }))
 
   it.live("goes on blindly when told to, and leaves the pin alone", () =>
@@ -94,9 +99,9 @@ describe("Trust", () => {
     }))
 
   for (const blindTrust of [false, true]) {
-    it.live(`sends nothing to another key after a reconnect${blindTrust ? ", also when trusting blindly" : ""}`, () =>
+    it.live(`sends nothing but the question to another key after a reconnect${blindTrust ? ", also when trusting blindly" : ""}`, () =>
       Effect.gen(function*() {
-        const { join, server } = yield* scene
+        const { identity, join, server } = yield* scene
         const client = yield* join({ blindTrust })
         yield* client.heartbeat
         server.useIdentity(yield* makeIdentity)
@@ -104,20 +109,21 @@ describe("Trust", () => {
         yield* server.deserted
         const error = yield* Effect.flip(client.login("alice", password))
         assert.strictEqual(error._tag, "TrustError")
-        assert.strictEqual(yield* bytesSince(server, 1), 0)
+        assert.strictEqual(yield* bytesSince(server, 1), question(identity.fingerprint))
       }))
   }
 
   it.live("does not send a password to a server that is not the one that was pinned", () =>
     Effect.gen(function*() {
       const { client, server } = yield* connected({})
+      const pinned = yield* client.fingerprint
       yield* Effect.forkChild(client.login("alice", password))
       yield* Effect.promise(() => once(server.last?.socket ?? process, "data"))
       server.useIdentity(yield* makeIdentity)
       server.last?.socket.destroy()
       const error = yield* Effect.flip(client.login("alice", password))
       assert.strictEqual(error._tag, "TrustError")
-      assert.strictEqual(yield* bytesSince(server, 1), 0)
+      assert.strictEqual(yield* bytesSince(server, 1), question(pinned))
     }))
 })
 

@@ -167,6 +167,11 @@ export class ScriptedServer {
               onMessage: ({ auth, body, data, header }) => {
                 const name = requestOf(header.category, header.subcategory)
                 if (name === undefined) return
+                // Clients ask it beside what a test is about, so it is no part of what was asked unless a test says so.
+                if (name === "Credentials" && script.Credentials === undefined) {
+                  peer.send({ id: header.id, code: "2:unop", body: { message: "this server has no credentials" } })
+                  return
+                }
                 receive(name, { id: header.id, auth, body, data: Buffer.concat(data), peer })
               },
               onFault: () => socket.destroy()
