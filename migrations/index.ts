@@ -11,9 +11,11 @@ import type { SqlError } from "effect/sql/SqlError"
 import users from "./0001_users.ts"
 import files from "./0002_files.ts"
 import grants from "./0003_grants.ts"
+import guard from "./0004_guard.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
   "0002_files": files,
-  "0003_grants": grants
+  "0003_grants": grants,
+  "0004_guard": guard
 }

@@ -30,7 +30,9 @@ const flags = {
     Flag.optional
   ),
   registration: Flag.String("registration").pipe(
-    Flag.withDescription("who may register: open or closed (default open)"),
+    Flag.withDescription(
+      "who may register: open, invite (who has a code of fip admin invite) or closed (default open)"
+    ),
     Flag.optional
   ),
   config: Flag.String("config").pipe(Flag.withDescription("settings file (TOML)"), Flag.optional),

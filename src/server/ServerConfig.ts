@@ -7,7 +7,7 @@ export interface ServerSettings {
   readonly dataDir: string
   /** A PostgreSQL URL; `undefined` embeds PGlite in `dataDir`. */
   readonly databaseUrl: string | undefined
-  readonly registration: "open" | "closed"
+  readonly registration: "open" | "invite" | "closed"
 
   readonly bytesPerUser: number
   readonly filesPerUser: number
@@ -19,6 +19,17 @@ export interface ServerSettings {
   /** Password hashes computed at the same time, and callers that may wait for one. */
   readonly passwordConcurrency: number
   readonly passwordQueue: number
+
+  /** Wrong passwords in a row after which the next has to wait: for one account, one device it knows, one address. */
+  readonly accountGuesses: number
+  readonly deviceGuesses: number
+  readonly addressGuesses: number
+  /** Registrations of one address after which the next has to wait. */
+  readonly addressRegistrations: number
+  /** The first wait, doubled by each further one up to the longest; and how long without one until all is forgotten. */
+  readonly guessDelay: Duration.Duration
+  readonly guessDelayMax: Duration.Duration
+  readonly guessMemory: Duration.Duration
 
   readonly maxConnections: number
   readonly handshakeTimeout: Duration.Duration
@@ -51,6 +62,13 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   refreshGrace: Duration.seconds(60),
   passwordConcurrency: 2,
   passwordQueue: 64,
+  accountGuesses: 5,
+  deviceGuesses: 10,
+  addressGuesses: 20,
+  addressRegistrations: 20,
+  guessDelay: Duration.seconds(1),
+  guessDelayMax: Duration.minutes(15),
+  guessMemory: Duration.days(1),
   maxConnections: 10_000,
   handshakeTimeout: Duration.seconds(5),
   idleTimeout: Duration.minutes(10),

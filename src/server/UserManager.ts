@@ -11,18 +11,35 @@ import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { AuthOf, ResultOf, SessionGrant, Storage, UserInfo } from "../protocol/Request.ts"
 import type { Caller, Peer } from "./Caller.ts"
 import { databaseRefusal } from "./Database.ts"
+import { Guard } from "./Guard.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 import { AccessTokens } from "./users/AccessTokens.ts"
 import { Credentials, type PasswordAuth } from "./users/Credentials.ts"
+import { InviteRepo } from "./users/InviteRepo.ts"
+import * as OneTimeCode from "./users/OneTimeCode.ts"
 import { parts } from "./users/parts.ts"
 import { PasswordHasher } from "./users/PasswordHasher.ts"
+import { ResetRepo } from "./users/ResetRepo.ts"
 import { SessionRepo } from "./users/SessionRepo.ts"
 import { Sessions } from "./users/Sessions.ts"
-import { type User, UserRepo } from "./users/UserRepo.ts"
+import { isBanned, type User, UserRepo } from "./users/UserRepo.ts"
+
+const notInvited = refuse(
+  "2:reg",
+  "registration on this server needs an invitation that is still good: ask its administrator for one",
+  "invite"
+)
 
 export class UserManager extends Context.Service<UserManager, {
-  /** `2:reg` when registration is closed, `2:dup` when the name is taken, in any case of its letters. */
-  readonly register: (auth: PasswordAuth, peer: Peer) => Effect.Effect<ResultOf<"Register">, Refusal>
+  /**
+   * `2:reg` when registration is closed, or by invitation and there is none; `2:dup` when the name is taken, in any case
+   * of its letters; `2:rlex` when too many registered from this address.
+   */
+  readonly register: (
+    auth: PasswordAuth,
+    peer: Peer,
+    invite?: string
+  ) => Effect.Effect<ResultOf<"Register">, Refusal>
   /** Begins a session. A user may have several. */
   readonly login: (auth: PasswordAuth, device: DeviceId, peer: Peer) => Effect.Effect<SessionGrant, Refusal>
   /**
@@ -32,7 +49,10 @@ export class UserManager extends Context.Service<UserManager, {
   readonly refresh: (auth: AuthOf<"digest">, peer: Peer) => Effect.Effect<SessionGrant, Refusal>
   /** Ends the caller's session, or another one of the same user. Idempotent. */
   readonly logout: (caller: Caller, sessionId?: SessionId) => Effect.Effect<ResultOf<"Logout">, Refusal>
-  /** Ends every session of the user except the one that `auth.token` belongs to. */
+  /**
+   * Ends every session of the user except the one that `auth.token` belongs to. A code of `fip admin users
+   * reset-password` is as good as the password, once.
+   */
   readonly changePassword: (
     auth: PasswordAuth,
     next: Password,
@@ -60,22 +80,39 @@ export class UserManager extends Context.Service<UserManager, {
       const repo = yield* SessionRepo
       const sessions = yield* Sessions
       const tokens = yield* AccessTokens
+      const guard = yield* Guard
+      const invites = yield* InviteRepo
+      const resets = yield* ResetRepo
 
       const transaction = <A>(effect: Effect.Effect<A, Refusal>): Effect.Effect<A, Refusal> =>
         Effect.mapError(sql.withTransaction(effect), databaseRefusal)
 
       const now = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis))
 
-      const register = Effect.fnUntraced(function*(auth: PasswordAuth, peer: Peer) {
+      /** The hash of an invitation that is good, where one is needed. */
+      const invitation = Effect.fnUntraced(function*(code: string | undefined) {
+        if (registration !== "invite") return undefined
+        const codeHash = OneTimeCode.hash(code ?? "")
+        if (codeHash === undefined || !(yield* invites.isGood(codeHash, yield* now))) return yield* notInvited
+        return codeHash
+      })
+
+      const register = Effect.fnUntraced(function*(auth: PasswordAuth, peer: Peer, code?: string) {
         if (registration === "closed") {
           return yield* refuse("2:reg", "this server does not take registrations: ask its administrator for an account")
         }
+        yield* guard.registration(peer.address)
+        const invite = yield* invitation(code)
         const { identity: username, password } = auth
         const taken = refuse("2:dup", `the user name ${username} is taken: choose another one`, "identity")
         // Asked first, so that a name that is taken costs no hash; the insertion decides.
         if ((yield* users.byName(username)) !== undefined) return yield* taken
-        const hash = yield* hasher.hash(password)
-        if (!(yield* users.insert(username, hash, yield* now))) return yield* taken
+        const hash = yield* hasher.hash(password, "stranger")
+        yield* transaction(Effect.gen(function*() {
+          const at = yield* now
+          if (invite !== undefined && !(yield* invites.use(invite, at))) return yield* notInvited
+          if (!(yield* users.insert(username, hash, at))) return yield* taken
+        }))
         yield* Effect.logInfo("user registered").pipe(Effect.annotateLogs({ username, address: peer.address }))
         return { username }
       })
@@ -83,7 +120,7 @@ export class UserManager extends Context.Service<UserManager, {
       const login = Effect.fnUntraced(function*(auth: PasswordAuth, device: DeviceId, peer: Peer) {
         const [grant, user] = yield* credentials.proven(
           auth,
-          peer,
+          { peer, device },
           (user) =>
             Effect.map(
               sessions.begin(user, device, peer),
@@ -102,20 +139,43 @@ export class UserManager extends Context.Service<UserManager, {
         return { session_id: sessionId }
       })
 
+      /** In a transaction. `undefined` when the password is not `verified` any more. */
+      const replacePassword = Effect.fnUntraced(function*(user: User, hash: string, kept: SessionId | undefined) {
+        if (!(yield* users.replaceHash(user.user_id, user.password_hash, hash))) return undefined
+        yield* resets.remove(user.user_id)
+        const ended = yield* repo.endAll(user.user_id, kept, "password", yield* now)
+        return { username: user.username, ended }
+      })
+
+      /** Sets the password by an administrator's code; `undefined` when it is none. It cannot be guessed. */
+      const redeem = Effect.fnUntraced(function*(auth: PasswordAuth, next: Password) {
+        const codeHash = OneTimeCode.hash(auth.password)
+        if (codeHash === undefined) return undefined
+        const user = yield* users.byName(auth.identity)
+        if (user === undefined || isBanned(user, yield* now)) return undefined
+        if (!(yield* resets.isGood(user.user_id, codeHash, yield* now))) return undefined
+        const hash = yield* hasher.hash(next, "known")
+        return yield* sessions.ending(transaction(Effect.gen(function*() {
+          if (!(yield* resets.use(user.user_id, codeHash, yield* now))) return undefined
+          yield* guard.forgive(user.username)
+          return yield* replacePassword(user, hash, undefined)
+        })))
+      })
+
       const changePassword = Effect.fnUntraced(function*(auth: PasswordAuth, next: Password, peer: Peer) {
-        const { ended, username } = yield* credentials.proven(
+        const redeemed = yield* redeem(auth, next)
+        const { ended, username } = redeemed ?? (yield* credentials.proven(
           auth,
-          peer,
+          { peer },
           Effect.fnUntraced(function*(user) {
             const own = auth.token === undefined ? undefined : tokens.sessionOf(auth.token)
             const kept = own?.userId === user.user_id ? own.sessionId : undefined
-            const hash = yield* hasher.hash(next)
-            return yield* sessions.ending(transaction(Effect.gen(function*() {
-              if (!(yield* users.replaceHash(user.user_id, user.password_hash, hash))) return undefined
-              const ended = yield* repo.endAll(user.user_id, kept, "password", yield* now)
-              return { username: user.username, ended }
-            })))
+            const hash = yield* hasher.hash(next, "known")
+            return yield* sessions.ending(transaction(replacePassword(user, hash, kept)))
           })
+        ))
+        yield* Effect.logInfo("password changed").pipe(
+          Effect.annotateLogs({ username, address: peer.address, by_code: redeemed !== undefined })
         )
         return { username, sessions_ended: ended.filter((session) => session.live).length }
       })
@@ -123,7 +183,7 @@ export class UserManager extends Context.Service<UserManager, {
       const deleteUser = Effect.fnUntraced(function*(auth: PasswordAuth, peer: Peer) {
         const { owner } = yield* credentials.proven(
           auth,
-          peer,
+          { peer },
           (user) =>
             sessions.ending(transaction(Effect.gen(function*() {
               const owner = yield* users.lock(user.user_id, user.password_hash)

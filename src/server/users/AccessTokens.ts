@@ -39,7 +39,9 @@ export class AccessTokens extends Context.Service<AccessTokens, {
   /** Whose token this is. `2:exp` when it was good and has expired, `2:auth` for everything else that is wrong. */
   readonly authenticate: (token: string, address: string) => Result.Result<Caller, Refusal>
   /** The session that a token names, be it expired, as long as the token is ours and the session lives. */
-  readonly sessionOf: (token: string) => { readonly userId: number; readonly sessionId: SessionId } | undefined
+  readonly sessionOf: (
+    token: string
+  ) => { readonly userId: number; readonly username: Username; readonly sessionId: SessionId } | undefined
 }>()("fip/server/users/AccessTokens") {
   static readonly layer = Layer.effect(
     AccessTokens,

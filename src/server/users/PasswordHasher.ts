@@ -1,11 +1,13 @@
 /**
  * Hashes and verifies passwords for the whole server: a few at a time, a bounded number waiting, and an early, honest
- * refusal for the rest. Memory is thereby bounded by `passwordConcurrency` times the parameters' memory.
+ * refusal for the rest. Memory is thereby bounded by `passwordConcurrency` times the parameters' memory. Callers whom an
+ * account knows and strangers wait in lanes of their own, so that a flood of the latter does not keep the former out.
  */
-import { Clock, Context, Effect, Layer, Semaphore } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import { randomBytes } from "node:crypto"
 import { Refusal } from "../../protocol/Refusal.ts"
 import { ServerConfig } from "../ServerConfig.ts"
+import { HashPlaces, type Lane } from "./HashPlaces.ts"
 import * as PasswordHash from "./PasswordHash.ts"
 
 /** What new hashes cost: above OWASP's least (19 MiB, 2 passes, 1 lane), below 100 ms on a present-day core. */
@@ -14,13 +16,15 @@ export const PasswordParameters = Context.Reference<PasswordHash.Argon2Parameter
   { defaultValue: () => ({ memory: 32 * 1024, passes: 3, lanes: 1 }) }
 )
 
+export type { Lane } from "./HashPlaces.ts"
+
 const MIN_RETRY_MS = 100
 
 export class PasswordHasher extends Context.Service<PasswordHasher, {
   /** A PHC string for a new password. Refused with `2:rlex` when too many wait. */
-  readonly hash: (password: string) => Effect.Effect<string, Refusal>
+  readonly hash: (password: string, lane: Lane) => Effect.Effect<string, Refusal>
   /** True when `stored` was made from `password`. Without a `stored` it costs the same and is false. */
-  readonly verify: (password: string, stored: string | undefined) => Effect.Effect<boolean, Refusal>
+  readonly verify: (password: string, stored: string | undefined, lane: Lane) => Effect.Effect<boolean, Refusal>
   /** True when a new hash would be made with the parameters of `stored`. */
   readonly isCurrent: (stored: string) => boolean
 }>()("fip/server/users/PasswordHasher") {
@@ -29,44 +33,50 @@ export class PasswordHasher extends Context.Service<PasswordHasher, {
     Effect.gen(function*() {
       const { passwordConcurrency, passwordQueue } = yield* ServerConfig
       const parameters = yield* PasswordParameters
-      const places = yield* Semaphore.make(passwordConcurrency)
+      const places = new HashPlaces(passwordConcurrency)
       // Nobody's password: what a login with an unknown name is compared with.
       const nobody = yield* PasswordHash.make(randomBytes(32).toString("base64"), parameters)
 
-      let admitted = 0
+      const admitted = { known: 0, stranger: 0 }
       let lastMillis = MIN_RETRY_MS
 
-      const enter = Effect.suspend(() => {
-        if (admitted < passwordConcurrency + passwordQueue) {
-          admitted++
-          return Effect.void
-        }
-        const wait = Math.max(MIN_RETRY_MS, Math.ceil(admitted * lastMillis / passwordConcurrency))
-        return new Refusal({
-          code: "2:rlex",
-          message: `too many passwords are being checked just now: try again in ${Math.ceil(wait / 1000)} s`,
-          retry_after_ms: wait
+      const enter = (lane: Lane) =>
+        Effect.suspend(() => {
+          if (admitted[lane] < passwordConcurrency + passwordQueue) {
+            admitted[lane]++
+            return Effect.void
+          }
+          const ahead = lane === "known" ? admitted.known : admitted.known + admitted.stranger
+          const wait = Math.max(MIN_RETRY_MS, Math.ceil(ahead * lastMillis / passwordConcurrency))
+          return new Refusal({
+            code: "2:rlex",
+            message: `too many passwords are being checked just now: try again in ${Math.ceil(wait / 1000)} s`,
+            retry_after_ms: wait
+          })
         })
-      })
-      const leave = Effect.sync(() => {
-        admitted--
-      })
+      const leave = (lane: Lane) =>
+        Effect.sync(() => {
+          admitted[lane]--
+        })
       const timed = Effect.fnUntraced(function*<A>(work: Effect.Effect<A>) {
         const started = yield* Clock.monotonicTimeNanos
         const result = yield* work
         lastMillis = Number((yield* Clock.monotonicTimeNanos) - started) / 1e6
         return result
       })
-      const bounded = <A>(work: Effect.Effect<A>): Effect.Effect<A, Refusal> =>
-        Effect.acquireUseRelease(enter, () => places.withPermit(timed(work)), () => leave)
+      const bounded = <A>(lane: Lane, work: Effect.Effect<A>): Effect.Effect<A, Refusal> =>
+        Effect.acquireUseRelease(enter(lane), () => places.run(lane, timed(work)), () => leave(lane))
 
       return PasswordHasher.of({
-        hash: (password) => bounded(PasswordHash.make(password, parameters)),
-        verify: (password, stored) => {
+        hash: (password, lane) => bounded(lane, PasswordHash.make(password, parameters)),
+        verify: (password, stored, lane) => {
           const known = stored === undefined ? undefined : PasswordHash.parse(stored)
           const compared = known ?? PasswordHash.parse(nobody)
           if (compared === undefined) return Effect.succeed(false)
-          return Effect.map(bounded(PasswordHash.matches(password, compared)), (same) => same && known !== undefined)
+          return Effect.map(
+            bounded(lane, PasswordHash.matches(password, compared)),
+            (same) => same && known !== undefined
+          )
         },
         isCurrent: (stored) => {
           const known = PasswordHash.parse(stored)

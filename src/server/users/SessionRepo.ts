@@ -70,7 +70,10 @@ const decodeRevoked = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ se
 const decodeCounts = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ sessions: Count })))
 
 export class SessionRepo extends Context.Service<SessionRepo, {
-  /** Begins a session. False when the user's password is not the one that was verified any more, or the user is gone. */
+  /**
+   * Begins a session. False when the user's password is not the one that was verified any more, or the user is banned
+   * or gone.
+   */
   readonly begin: (session: {
     readonly sessionId: SessionId
     readonly userId: number
@@ -120,6 +123,8 @@ export class SessionRepo extends Context.Service<SessionRepo, {
   readonly count: (userId: number, now: Date) => Effect.Effect<number, Refusal>
   /** Sessions that live, of one user or of all, by user, the one seen last first. */
   readonly list: (userId: number | undefined, now: Date) => Effect.Effect<ReadonlyArray<UserSession>, Refusal>
+  /** True when the device has, or lately had, a session of the user of that name. */
+  readonly knowsDevice: (username: Username, device: DeviceId) => Effect.Effect<boolean, Refusal>
   /** Whose session this is, or lately was. */
   readonly ownerOf: (sessionId: SessionId) => Effect.Effect<number | undefined, Refusal>
   /** Sessions whose tokens were revoked at `since` or later. */
@@ -149,12 +154,14 @@ export class SessionRepo extends Context.Service<SessionRepo, {
         )
 
       return SessionRepo.of({
-        // The lock on the user orders this against a change of the password: whichever comes second sees the other.
+        // The lock on the user orders this against a change of the password, and a ban: whichever comes second sees the
+        // other.
         begin: (session) =>
           sql`
             with owner as (
               select user_id from users
               where user_id = ${session.userId} and password_hash = ${session.verifiedHash}
+                and (banned_until is null or banned_until <= ${session.now})
               for share
             )
             insert into sessions
@@ -246,6 +253,12 @@ export class SessionRepo extends Context.Service<SessionRepo, {
             order by username_key, last_seen_at desc, session_id`.pipe(
             Effect.mapError(databaseRefusal),
             Effect.flatMap((rows) => Effect.orDie(decodeUserSessions(rows)))
+          ),
+        knowsDevice: (username, device) =>
+          sql`
+            select from sessions join users using (user_id)
+            where username_key = ${username.toLowerCase()} and device = ${device} limit 1`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: (rows) => rows.length > 0 })
           ),
         ownerOf: (sessionId) =>
           sql`select user_id from sessions where session_id = ${sessionId}`.pipe(

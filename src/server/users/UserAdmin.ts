@@ -11,6 +11,9 @@ import { SessionRepo } from "./SessionRepo.ts"
 import { Sessions } from "./Sessions.ts"
 import { type User, UserRepo } from "./UserRepo.ts"
 
+const limit = (given: number | "default" | undefined, current: number | null): number | null =>
+  given === undefined ? current : given === "default" ? null : given
+
 export class UserAdmin extends Context.Service<UserAdmin, {
   readonly list: Effect.Effect<ReadonlyArray<AdminUser>, Refusal>
   /** `2:unf` when there is none of that name. So do all the others. */
@@ -53,9 +56,6 @@ export class UserAdmin extends Context.Service<UserAdmin, {
 
       const endAll = (userId: number, reason: "admin" | "deletion") =>
         Effect.flatMap(now, (now) => repo.endAll(userId, undefined, reason, now))
-
-      const limit = (given: number | "default" | undefined, current: number | null): number | null =>
-        given === undefined ? current : given === "default" ? null : given
 
       return UserAdmin.of({
         list: Effect.flatMap(users.list, (all) => Effect.forEach(all, described)),

@@ -16,9 +16,15 @@ export const User = Schema.Struct({
   files_limit: Schema.NullOr(Count),
   bytes_used: Count,
   files_used: Count,
-  created_at: Instant
+  created_at: Instant,
+  /** `null`, or an instant that has passed: not banned. */
+  banned_until: Schema.NullOr(Schema.Date)
 })
 export type User = typeof User.Type
+
+/** A ban is over when its time has come, whether or not anybody lifted it. */
+export const isBanned = (user: User, now: Date): boolean =>
+  user.banned_until !== null && user.banned_until.getTime() > now.getTime()
 
 const decodeUsers = Schema.decodeUnknownEffect(Schema.Array(User))
 
@@ -55,7 +61,7 @@ export class UserRepo extends Context.Service<UserRepo, {
     Effect.gen(function*() {
       const sql = yield* SqlClient
       const columns = sql.literal(
-        "user_id, username, password_hash, bytes_limit, files_limit, bytes_used, files_used, created_at"
+        "user_id, username, password_hash, bytes_limit, files_limit, bytes_used, files_used, created_at, banned_until"
       )
 
       return UserRepo.of({

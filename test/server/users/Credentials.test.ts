@@ -2,13 +2,13 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { defaults, ServerConfig } from "../../../src/server/ServerConfig.ts"
 import { Credentials } from "../../../src/server/users/Credentials.ts"
+import { parts } from "../../../src/server/users/parts.ts"
 import { PasswordHasher, PasswordParameters } from "../../../src/server/users/PasswordHasher.ts"
 import { UserRepo } from "../../../src/server/users/UserRepo.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
 import { authOf, cheap, newName, otherPassword, password, peer } from "./accounts.ts"
 
-const credentials = Credentials.layer.pipe(
-  Layer.provideMerge(Layer.mergeAll(UserRepo.layer, PasswordHasher.layer)),
+const credentials = parts.pipe(
   Layer.provide(Layer.succeed(PasswordParameters, cheap)),
   Layer.provide(Layer.succeed(ServerConfig, { ...defaults, dataDir: "" })),
   Layer.provide(TestDatabase.pglite)
@@ -18,7 +18,7 @@ it.layer(credentials)("Credentials", (it) => {
   const register = Effect.gen(function*() {
     const auth = authOf(newName())
     const { hash } = yield* PasswordHasher
-    yield* (yield* UserRepo).insert(auth.identity, yield* hash(auth.password), new Date(0))
+    yield* (yield* UserRepo).insert(auth.identity, yield* hash(auth.password, "known"), new Date(0))
     return auth
   })
 
@@ -29,10 +29,12 @@ it.layer(credentials)("Credentials", (it) => {
       const users = yield* UserRepo
       const auth = yield* register
       const seen: Array<string> = []
-      const user = yield* proven(auth, peer, (user) =>
+      const user = yield* proven(auth, { peer }, (user) =>
         Effect.gen(function*() {
           seen.push(user.password_hash)
-          if (seen.length === 1) yield* users.replaceHash(user.user_id, user.password_hash, yield* hash(password))
+          if (seen.length === 1) {
+            yield* users.replaceHash(user.user_id, user.password_hash, yield* hash(password, "known"))
+          }
           const locked = yield* users.lock(user.user_id, user.password_hash)
           return locked
         }))
@@ -47,10 +49,10 @@ it.layer(credentials)("Credentials", (it) => {
       const users = yield* UserRepo
       const auth = yield* register
       let attempts = 0
-      const refusal = yield* Effect.flip(proven(auth, peer, (user) =>
+      const refusal = yield* Effect.flip(proven(auth, { peer }, (user) =>
         Effect.gen(function*() {
           attempts++
-          yield* users.replaceHash(user.user_id, user.password_hash, yield* hash(otherPassword))
+          yield* users.replaceHash(user.user_id, user.password_hash, yield* hash(otherPassword, "known"))
           return yield* users.lock(user.user_id, user.password_hash)
         })))
       assert.strictEqual(refusal.code, "2:auth")

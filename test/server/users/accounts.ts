@@ -21,7 +21,15 @@ export const otherPassword = Password.make("battery staple")
 const configured = (settings: Partial<ServerSettings>, parameters: Argon2Parameters) =>
   UserManager.layer.pipe(
     Layer.provide(Layer.mergeAll(
-      Layer.succeed(ServerConfig, { ...defaults, dataDir: "", passwordQueue: 10_000, ...settings }),
+      Layer.succeed(ServerConfig, {
+        ...defaults,
+        dataDir: "",
+        passwordQueue: 10_000,
+        // Tests register, and mistype, from one address all the time.
+        addressGuesses: 1_000_000,
+        addressRegistrations: 1_000_000,
+        ...settings
+      }),
       Layer.succeed(PasswordParameters, parameters)
     ))
   )
