@@ -7,6 +7,7 @@
 import { Context, Effect, Layer } from "effect"
 import type { Fingerprint } from "../protocol/Identity.ts"
 import { Admin } from "./Admin.ts"
+import { inviteCommands } from "./admin/handlers/invites.ts"
 import { userCommands } from "./admin/handlers/users.ts"
 import { Database } from "./Database.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
@@ -21,6 +22,7 @@ import { Listener } from "./Listener.ts"
 import { Permissions } from "./Permissions.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 import { UserManager } from "./UserManager.ts"
+import { InviteRepo } from "./users/InviteRepo.ts"
 import { UserAdmin } from "./users/UserAdmin.ts"
 
 /** A running server. */
@@ -60,9 +62,11 @@ export class Server extends Context.Service<Server, {
       return Listener.layer(handlers, users.authenticate)
     }))),
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
-      return Admin.layer({ ...yield* userCommands })
+      return Admin.layer({ ...yield* userCommands, ...yield* inviteCommands })
     }))),
-    Layer.provide(Layer.mergeAll(UserManager.layer, UserAdmin.layer, Permissions.layer, FileStore.layer)),
+    Layer.provide(
+      Layer.mergeAll(UserManager.layer, UserAdmin.layer, InviteRepo.layer, Permissions.layer, FileStore.layer)
+    ),
     Layer.provide(FileBufferCache.layer),
     Layer.provide(SegmentStore.layer),
     Layer.provide(Database.layer),

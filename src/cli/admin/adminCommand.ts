@@ -10,7 +10,7 @@ import { ShellExit } from "../connect.ts"
 import { dataDirOf } from "../serverSettings.ts"
 import { ExitStatus, failureOf, type UsageError } from "../shell/Failure.ts"
 import { Output } from "../shell/Output.ts"
-import { JsonMode, type Outcome, reportFailure, reportOutcome } from "../shell/Report.ts"
+import { JsonMode, note, type Outcome, reportFailure, reportOutcome } from "../shell/Report.ts"
 import { ask, type NoServer } from "./AdminClient.ts"
 
 const common = {
@@ -22,8 +22,8 @@ const common = {
   json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false))
 }
 
-/** What is said when it worked: a sentence, or (`text`) lines on standard output. */
-export type Said = Pick<Outcome, "message" | "text">
+/** What is said when it worked: a sentence, or (`text`) lines on standard output, the sentence with them if `both`. */
+export type Said = Pick<Outcome, "message" | "text"> & { readonly both?: true }
 
 const fail = Effect.fnUntraced(function*(command: string, error: NoServer | Refusal | UsageError) {
   const failure = error._tag === "NoServer"
@@ -40,7 +40,9 @@ export const adminCommand = <K extends AdminCommandName, const Config extends Co
   readonly name?: string
   readonly summary: string
   readonly input: Config
-  readonly request: (input: Command.Command.Config.Infer<{ readonly own: Config }>["own"]) => Effect.Effect<AdminInput<K>, UsageError>
+  readonly request: (
+    input: Command.Command.Config.Infer<{ readonly own: Config }>["own"]
+  ) => Effect.Effect<AdminInput<K>, UsageError>
   readonly say: (result: AdminResult<K>) => Said
 }) => {
   const { asks } = definition
@@ -52,7 +54,9 @@ export const adminCommand = <K extends AdminCommandName, const Config extends Co
         const input = yield* definition.request(own)
         const dataDir = yield* dataDirOf(Option.getOrUndefined(common.dataDir))
         const result = yield* ask(dataDir, asks, input)
-        yield* reportOutcome(asks, { code: "1:ok", result: Object(result), ...definition.say(result) })
+        const { both, ...said } = definition.say(result)
+        yield* reportOutcome(asks, { code: "1:ok", result: Object(result), ...said })
+        if (both === true && !common.json) yield* note(said.message)
       })
       yield* run.pipe(
         Effect.catchTags({

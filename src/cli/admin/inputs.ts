@@ -24,6 +24,10 @@ export const userFlag = Flag.String("user").pipe(
   Flag.optional
 )
 
+/** 1 or more. */
+export const wholeNumber = (text: string): Option.Option<number> =>
+  /^[1-9]\d{0,8}$/.test(text) ? Option.some(Number(text)) : Option.none()
+
 /** `--for 7d`, in milliseconds; `undefined` for `permanent`. */
 export const lasting = (description: string) =>
   Flag.String("for").pipe(

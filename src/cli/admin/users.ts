@@ -5,13 +5,17 @@ import type { AdminUser } from "../../server/admin/Commands.ts"
 import { UsageError } from "../shell/Failure.ts"
 import { formatBytes, formatCount, formatPairs, formatTable, formatTime } from "../shell/format.ts"
 import { adminCommand } from "./adminCommand.ts"
-import { bytesLimit, filesLimit, user } from "./inputs.ts"
+import { bytesLimit, filesLimit, lasting, user } from "./inputs.ts"
+
+const bannedUntil = (timestamp: string | null): string =>
+  timestamp === null ? "for good" : `until ${formatTime(timestamp)}`
 
 const shown = (user: AdminUser): string =>
   formatPairs([
     ["user", user.username],
     ["since", formatTime(user.created_at)],
     ["sessions", String(user.sessions)],
+    ...(user.banned_until === undefined ? [] : [["banned", bannedUntil(user.banned_until)] as const]),
     ["bytes", `${formatBytes(user.bytes_used)} of ${formatBytes(user.bytes_limit)}`],
     ["files", `${user.files_used} of ${user.files_limit}`]
   ])
@@ -30,7 +34,8 @@ const list = adminCommand({
         { title: "sessions", right: true },
         { title: "files", right: true },
         { title: "used", right: true },
-        { title: "limit", right: true }
+        { title: "limit", right: true },
+        { title: "banned" }
       ],
       users.map((user) => [
         user.username,
@@ -38,7 +43,8 @@ const list = adminCommand({
         String(user.sessions),
         String(user.files_used),
         formatBytes(user.bytes_used),
-        formatBytes(user.bytes_limit)
+        formatBytes(user.bytes_limit),
+        user.banned_until === undefined ? "" : bannedUntil(user.banned_until)
       ])
     )
   })
@@ -91,7 +97,27 @@ const remove = adminCommand({
   })
 })
 
+const DAY = 86_400_000
+
+const resetPassword = adminCommand({
+  asks: "users reset-password",
+  summary: "Make a code with which the user sets a new password (UPASS --user); it is shown once",
+  input: {
+    user: user("whose password"),
+    time: lasting("how long it is good: 2h, 1d (the default), 7d").pipe(Flag.withDefault<number | undefined>(DAY))
+  },
+  request: ({ time, user }) =>
+    time === undefined
+      ? Effect.fail(new UsageError({ message: "a code cannot be good for ever: say for how long" }))
+      : Effect.succeed({ username: user, lasts_ms: time }),
+  say: ({ code, expires_at, username }) => ({
+    message: `${username} sets a new password with it until ${formatTime(expires_at)}: UPASS --user ${username}`,
+    text: code,
+    both: true
+  })
+})
+
 export const usersCommand = Command.make("users").pipe(
-  Command.withDescription("Accounts: list, show, limit, delete"),
-  Command.withSubcommands([list, show, quota, remove])
+  Command.withDescription("Accounts: list, show, limit, reset a password, delete"),
+  Command.withSubcommands([list, show, quota, resetPassword, remove])
 )

@@ -15,6 +15,8 @@ export const AdminUser = Schema.Struct({
   created_at: Timestamp,
   /** Sessions that live. */
   sessions: Count,
+  /** While the user is banned; `null` without an end. */
+  banned_until: Schema.optionalKey(Schema.NullOr(Timestamp)),
   ...Storage.fields
 })
 export type AdminUser = typeof AdminUser.Type
@@ -29,6 +31,32 @@ export const AdminSession = Schema.Struct({
   expires_at: Timestamp
 })
 export type AdminSession = typeof AdminSession.Type
+
+export const AdminBan = Schema.Struct({
+  username: Username,
+  reason: Schema.String,
+  banned_at: Timestamp,
+  /** `null`: without an end. */
+  expires_at: Schema.NullOr(Timestamp),
+  lifted_at: Schema.NullOr(Timestamp),
+  /** False for history. */
+  active: Schema.Boolean
+})
+export type AdminBan = typeof AdminBan.Type
+
+export const AdminInvite = Schema.Struct({
+  invite_id: Count,
+  uses_left: Count,
+  uses: Count,
+  created_at: Timestamp,
+  /** `null`: without an end. */
+  expires_at: Schema.NullOr(Timestamp)
+})
+export type AdminInvite = typeof AdminInvite.Type
+
+/** How long something lasts; `null` without an end. At most a thousand years, so that it ends at an instant. */
+const Millis = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 * 366 * 86_400_000 }))
+const Lasting = Schema.NullOr(Millis)
 
 /** A limit of one user: a number, or `default` for the server's own. */
 const Limit = Schema.Union([Count, Schema.Literal("default")])
@@ -62,6 +90,11 @@ export const AdminCommands = {
     input: Schema.Struct({ username: Username }),
     result: Schema.Struct({ username: Username, files_deleted: Count, bytes_deleted: Count, sessions_ended: Count })
   }),
+  "users reset-password": define({
+    input: Schema.Struct({ username: Username, lasts_ms: Millis }),
+    /** `code` is good once, in place of the password, to set a new one. It is shown here and never again. */
+    result: Schema.Struct({ username: Username, code: Schema.String, expires_at: Timestamp })
+  }),
   "sessions list": define({
     input: Schema.Struct({ username: Schema.optionalKey(Username) }),
     result: Schema.Struct({ sessions: Schema.Array(AdminSession) })
@@ -70,6 +103,36 @@ export const AdminCommands = {
     /** One session, or all of a user. */
     input: Schema.Union([Schema.Struct({ session_id: SessionId }), Schema.Struct({ username: Username })]),
     result: Schema.Struct({ sessions_ended: Count })
+  }),
+  ban: define({
+    input: Schema.Struct({
+      username: Username,
+      reason: Schema.String.check(Schema.isMaxLength(1000)),
+      lasts_ms: Lasting
+    }),
+    result: Schema.Struct({ username: Username, expires_at: Schema.NullOr(Timestamp), sessions_ended: Count })
+  }),
+  unban: define({
+    input: Schema.Struct({ username: Username }),
+    result: Schema.Struct({ username: Username })
+  }),
+  bans: define({
+    /** `all`: those that are over, too. */
+    input: Schema.Struct({ username: Schema.optionalKey(Username), all: Schema.Boolean }),
+    result: Schema.Struct({ bans: Schema.Array(AdminBan) })
+  }),
+  "invites create": define({
+    input: Schema.Struct({
+      uses: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })),
+      lasts_ms: Lasting
+    }),
+    /** `code` is shown here and never again. */
+    result: Schema.Struct({ code: Schema.String, ...AdminInvite.fields })
+  }),
+  "invites list": define({ input: Empty, result: Schema.Struct({ invites: Schema.Array(AdminInvite) }) }),
+  "invites revoke": define({
+    input: Schema.Struct({ invite_id: Count }),
+    result: Schema.Struct({ invite_id: Count })
   })
 } as const
 

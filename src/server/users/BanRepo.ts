@@ -23,7 +23,7 @@ export type Ban = typeof Ban.Type
 const decodeBans = Schema.decodeUnknownEffect(Schema.Array(Ban))
 
 /** `banned_until` of a ban without an end. */
-const FOREVER = new Date("9999-12-31T23:59:59.999Z")
+export const FOREVER = new Date("9999-12-31T23:59:59.999Z")
 
 export class BanRepo extends Context.Service<BanRepo, {
   /** Replaces the ban that the user has, if any. False when the user is gone. */

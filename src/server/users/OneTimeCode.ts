@@ -14,13 +14,16 @@ const plain = (text: string): string | undefined => {
   return CODE.test(letters) ? letters : undefined
 }
 
-export const random = (): string => {
+const digest = (letters: string): Uint8Array => createHash("sha256").update(letters).digest()
+
+/** A new code, as it is shown, and what is stored of it. */
+export const make = (): { readonly code: string; readonly hash: Uint8Array } => {
   const letters = Array.from(randomBytes(LENGTH), (byte) => ALPHABET[byte % ALPHABET.length]).join("")
-  return letters.match(/.{5}/g)?.join("-") ?? letters
+  return { code: letters.replaceAll(/.{5}(?=.)/g, "$&-"), hash: digest(letters) }
 }
 
 /** What is stored of a code; `undefined` when the text is none. It has 100 bits of its own: no salt is needed. */
 export const hash = (text: string): Uint8Array | undefined => {
   const letters = plain(text)
-  return letters === undefined ? undefined : createHash("sha256").update(letters).digest()
+  return letters === undefined ? undefined : digest(letters)
 }

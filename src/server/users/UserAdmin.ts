@@ -1,15 +1,25 @@
 /** What an administrator does to accounts and sessions. Every change is one transaction. */
 import { Clock, Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import type { SessionId, Username } from "../../protocol/Identity.ts"
+import { type SessionId, Timestamp, type Username } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { AdminInput, AdminResult, AdminUser } from "../admin/Commands.ts"
 import { databaseRefusal } from "../Database.ts"
 import { ServerConfig } from "../ServerConfig.ts"
+import { BanRepo, FOREVER } from "./BanRepo.ts"
+import * as OneTimeCode from "./OneTimeCode.ts"
 import { parts } from "./parts.ts"
+import { ResetRepo } from "./ResetRepo.ts"
 import { SessionRepo } from "./SessionRepo.ts"
 import { Sessions } from "./Sessions.ts"
-import { type User, UserRepo } from "./UserRepo.ts"
+import { isBanned, type User, UserRepo } from "./UserRepo.ts"
+
+const noSuchUser = (username: Username): Refusal => refuse("2:unf", `there is no user ${username}`, "username")
+
+const timestamp = (date: Date): Timestamp => Timestamp.make(date.toISOString())
+
+const bannedUntil = ({ banned_until }: User): Timestamp | null =>
+  banned_until === null || banned_until.getTime() === FOREVER.getTime() ? null : timestamp(banned_until)
 
 const limit = (given: number | "default" | undefined, current: number | null): number | null =>
   given === undefined ? current : given === "default" ? null : given
@@ -21,6 +31,15 @@ export class UserAdmin extends Context.Service<UserAdmin, {
   readonly setQuota: (input: AdminInput<"users quota">) => Effect.Effect<AdminUser, Refusal>
   /** Deletes the user and all that it owns: when it fails, nothing has changed. */
   readonly delete: (username: Username) => Effect.Effect<AdminResult<"users delete">, Refusal>
+  /** A code to set a new password with, once; the one given out before is worth nothing any more. */
+  readonly resetPassword: (
+    input: AdminInput<"users reset-password">
+  ) => Effect.Effect<AdminResult<"users reset-password">, Refusal>
+  /** Keeps the user out, and ends its sessions at once. Replaces the ban that there is. */
+  readonly ban: (input: AdminInput<"ban">) => Effect.Effect<AdminResult<"ban">, Refusal>
+  /** `2:opcf` when the user is not banned. */
+  readonly unban: (username: Username) => Effect.Effect<AdminResult<"unban">, Refusal>
+  readonly bans: (input: AdminInput<"bans">) => Effect.Effect<AdminResult<"bans">["bans"], Refusal>
   readonly sessions: (username?: Username) => Effect.Effect<AdminResult<"sessions list">["sessions"], Refusal>
   /** Ends one session; how many there were to end. `2:opcf` when there is none of that id. */
   readonly endSession: (sessionId: SessionId) => Effect.Effect<number, Refusal>
@@ -34,19 +53,23 @@ export class UserAdmin extends Context.Service<UserAdmin, {
       const users = yield* UserRepo
       const repo = yield* SessionRepo
       const sessions = yield* Sessions
+      const bans = yield* BanRepo
+      const resets = yield* ResetRepo
 
       const now = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis))
 
       const find = Effect.fnUntraced(function*(username: Username) {
         const user = yield* users.byName(username)
-        return user ?? (yield* refuse("2:unf", `there is no user ${username}`, "username"))
+        return user ?? (yield* noSuchUser(username))
       })
 
       const described = Effect.fnUntraced(function*(user: User) {
+        const at = yield* now
         return {
           username: user.username,
           created_at: user.created_at,
-          sessions: yield* repo.count(user.user_id, yield* now),
+          sessions: yield* repo.count(user.user_id, at),
+          ...(isBanned(user, at) ? { banned_until: bannedUntil(user) } : {}),
           bytes_used: user.bytes_used,
           bytes_limit: user.bytes_limit ?? bytesPerUser,
           files_used: user.files_used,
@@ -54,7 +77,7 @@ export class UserAdmin extends Context.Service<UserAdmin, {
         }
       })
 
-      const endAll = (userId: number, reason: "admin" | "deletion") =>
+      const endAll = (userId: number, reason: "admin" | "deletion" | "ban") =>
         Effect.flatMap(now, (now) => repo.endAll(userId, undefined, reason, now))
 
       return UserAdmin.of({
@@ -88,6 +111,41 @@ export class UserAdmin extends Context.Service<UserAdmin, {
             sessions_ended: ended.filter(({ live }) => live).length
           }
         }),
+        resetPassword: Effect.fnUntraced(function*({ lasts_ms, username }) {
+          const user = yield* find(username)
+          const { code, hash } = OneTimeCode.make()
+          const expiresAt = new Date((yield* Clock.currentTimeMillis) + lasts_ms)
+          yield* resets.put(user.user_id, hash, expiresAt)
+          return { username: user.username, code, expires_at: timestamp(expiresAt) }
+        }),
+        ban: Effect.fnUntraced(function*({ lasts_ms, reason, username }) {
+          const user = yield* find(username)
+          const at = yield* now
+          const expiresAt = lasts_ms === null ? null : new Date(at.getTime() + lasts_ms)
+          const { ended } = yield* sessions.ending(
+            Effect.gen(function*() {
+              if (!(yield* bans.put({ userId: user.user_id, reason, now: at, expiresAt }))) {
+                return yield* noSuchUser(username)
+              }
+              return { ended: yield* endAll(user.user_id, "ban") }
+            }).pipe(sql.withTransaction, Effect.mapError(databaseRefusal))
+          )
+          return {
+            username: user.username,
+            expires_at: expiresAt === null ? null : timestamp(expiresAt),
+            sessions_ended: ended.filter(({ live }) => live).length
+          }
+        }),
+        unban: Effect.fnUntraced(function*(username) {
+          const user = yield* find(username)
+          const lifted = yield* bans.lift(user.user_id, yield* now).pipe(
+            sql.withTransaction,
+            Effect.mapError(databaseRefusal)
+          )
+          if (!lifted) return yield* refuse("2:opcf", `${user.username} is not banned`, "username")
+          return { username: user.username }
+        }),
+        bans: ({ all, username }) => Effect.flatMap(now, (now) => bans.list({ all, username }, now)),
         sessions: Effect.fnUntraced(function*(username) {
           const userId = username === undefined ? undefined : (yield* find(username)).user_id
           return yield* repo.list(userId, yield* now)
