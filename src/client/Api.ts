@@ -3,6 +3,7 @@
  * requests that need a session get its token, and answers are checked when they arrive.
  */
 import { Effect, Result, type Scope } from "effect"
+import type { DeviceId } from "../protocol/Identity.ts"
 import { encodeJson } from "../protocol/Json.ts"
 import type { Refusal } from "../protocol/Refusal.ts"
 import {
@@ -84,36 +85,38 @@ const messageOf = (name: RequestName, auth: Uint8Array, body: Uint8Array): Reque
   data: NOTHING
 })
 
-export const makeApi = Effect.fnUntraced(function*(link: Link): Effect.fn.Return<Api, never, Scope.Scope> {
-  const send = <K extends RequestName>(name: K, message: RequestMessage): Effect.Effect<ResultOf<K>, LinkError> =>
-    withRetry(link, name, Requests[name].idempotent, (connection) => ask(connection, message)).pipe(
-      Effect.flatMap((answer) => Effect.fromResult(decodeAnswer(name, answer)))
-    )
+export const makeApi = Effect.fnUntraced(
+  function*(link: Link, device: DeviceId): Effect.fn.Return<Api, never, Scope.Scope> {
+    const send = <K extends RequestName>(name: K, message: RequestMessage): Effect.Effect<ResultOf<K>, LinkError> =>
+      withRetry(link, name, Requests[name].idempotent, (connection) => ask(connection, message)).pipe(
+        Effect.flatMap((answer) => Effect.fromResult(decodeAnswer(name, answer)))
+      )
 
-  const proven = Effect.fnUntraced(function*<K extends RequestName>(
-    name: K,
-    input: InputOf<K>,
-    auth: object | undefined
-  ) {
-    const proof = yield* Effect.fromResult(encodeAuth(name, auth))
-    const body = yield* Effect.fromResult(encodeBody(name, input))
-    return yield* send(name, messageOf(name, proof, body))
-  })
+    const proven = Effect.fnUntraced(function*<K extends RequestName>(
+      name: K,
+      input: InputOf<K>,
+      auth: object | undefined
+    ) {
+      const proof = yield* Effect.fromResult(encodeAuth(name, auth))
+      const body = yield* Effect.fromResult(encodeBody(name, input))
+      return yield* send(name, messageOf(name, proof, body))
+    })
 
-  const session = yield* makeSession((proof) => proven("Refresh", {}, proof))
+    const session = yield* makeSession(device, (proof) => proven("Refresh", {}, proof))
 
-  const authorised: Api["authorised"] = (name, input, use) =>
-    Effect.flatMap(
-      Effect.fromResult(encodeBody(name, input)),
-      (body) => session.authorised((auth) => use(messageOf(name, auth, body)))
-    )
+    const authorised: Api["authorised"] = (name, input, use) =>
+      Effect.flatMap(
+        Effect.fromResult(encodeBody(name, input)),
+        (body) => session.authorised((auth) => use(messageOf(name, auth, body)))
+      )
 
-  return {
-    session,
-    authorised,
-    call: <K extends RequestName>(name: K, input: InputOf<K>, options: CallOptions = {}) =>
-      Requests[name].auth === "token"
-        ? authorised(name, input, (message) => send(name, { ...message, data: options.data ?? NOTHING }))
-        : proven(name, input, options.auth)
+    return {
+      session,
+      authorised,
+      call: <K extends RequestName>(name: K, input: InputOf<K>, options: CallOptions = {}) =>
+        Requests[name].auth === "token"
+          ? authorised(name, input, (message) => send(name, { ...message, data: options.data ?? NOTHING }))
+          : proven(name, input, options.auth)
+    }
   }
-})
+)

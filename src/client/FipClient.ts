@@ -75,7 +75,9 @@ export interface FipClientShape {
   readonly heartbeat: Effect.Effect<ResultOf<"Heartbeat">, RequestError>
   readonly register: (
     username: string,
-    password: Redacted.Redacted
+    password: Redacted.Redacted,
+    /** `invite`: where registration is by invitation. */
+    options?: { readonly invite?: string | undefined }
   ) => Effect.Effect<ResultOf<"Register">, RequestError>
   /** Begins a session and keeps it; from here on tokens are refreshed by the client itself. */
   readonly login: (
@@ -86,9 +88,11 @@ export interface FipClientShape {
   readonly refresh: Effect.Effect<{ readonly username: Username; readonly sessionId: SessionId }, RequestError>
   /** Ends this session, or another one of the same user. */
   readonly logout: (session?: SessionId) => Effect.Effect<ResultOf<"Logout">, RequestError>
+  /** Of the session's user; with `username`, without a session: `current` may then be an administrator's reset code. */
   readonly changePassword: (
     current: Redacted.Redacted,
-    next: Redacted.Redacted
+    next: Redacted.Redacted,
+    options?: { readonly username?: string | undefined }
   ) => Effect.Effect<ResultOf<"ChangePassword">, RequestError>
   readonly deleteUser: (
     username: string,

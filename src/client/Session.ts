@@ -6,8 +6,7 @@
  * for alive (the machine slept) is refused with `2:exp`, and that is answered by a refresh too. Nothing here is logged.
  */
 import { Clock, Effect, Option, type Scope } from "effect"
-import { randomBytes } from "node:crypto"
-import { DeviceId, type SessionId, type Username } from "../protocol/Identity.ts"
+import type { AccessToken, DeviceId, SessionId, Username } from "../protocol/Identity.ts"
 import { encodeJson } from "../protocol/Json.ts"
 import { Refusal } from "../protocol/Refusal.ts"
 import type { SessionGrant } from "../protocol/Request.ts"
@@ -44,6 +43,8 @@ export interface Session {
   readonly device: DeviceId
   /** The session, with an access token that is good for a while. */
   readonly active: Effect.Effect<ActiveSession, LinkError | NotLoggedIn>
+  /** The auth field of the access token, be it expired; nothing when nobody is logged in. */
+  readonly token: Effect.Effect<{ readonly token?: AccessToken }>
   readonly begin: (grant: SessionGrant) => Effect.Effect<SessionIdentity>
   readonly end: Effect.Effect<void>
   readonly refresh: Effect.Effect<SessionIdentity, LinkError | NotLoggedIn>
@@ -58,9 +59,9 @@ const NOT_LOGGED_IN = new NotLoggedIn({ message: "nobody is logged in: log in fi
 const identityOf = ({ sessionId, username }: ActiveSession): SessionIdentity => ({ username, sessionId })
 
 export const makeSession = Effect.fnUntraced(function*(
+  device: DeviceId,
   request: RefreshRequest
 ): Effect.fn.Return<Session, never, Scope.Scope> {
-  const device = DeviceId.make(randomBytes(16).toString("base64url"))
   let held: ActiveSession | undefined
 
   const begin = (grant: SessionGrant): Effect.Effect<ActiveSession> =>
@@ -106,6 +107,7 @@ export const makeSession = Effect.fnUntraced(function*(
     device,
     identity: Effect.sync(() => Option.map(Option.fromUndefinedOr(held), identityOf)),
     active,
+    token: Effect.sync(() => held === undefined ? {} : { token: held.grant.token }),
     begin: (grant) => Effect.map(begin(grant), identityOf),
     end: Effect.sync(() => {
       held = undefined

@@ -7,8 +7,10 @@ import type { UploadMode } from "../protocol/Request.ts"
 import { makeApi } from "./Api.ts"
 import { ofBytes, ofStream } from "./Blocks.ts"
 import { ConnectError, IntegrityError, type LocalFileError, type TrustError } from "./ClientError.ts"
+import { deviceFor } from "./Device.ts"
 import type { ClientOptions, ContentInput, FileInput, FipClientShape, WriteOptions } from "./FipClient.ts"
 import { normalise } from "./HostPort.ts"
+import { defaultPath } from "./KnownHosts.ts"
 import { makeLink } from "./Link.ts"
 import { listPages } from "./List.ts"
 import { openReading, type Reading } from "./Reading.ts"
@@ -50,7 +52,7 @@ export const makeClient = Effect.fnUntraced(function*(
     silenceMillis: Duration.toMillis(replyTimeout),
     onNotice
   })
-  const api = yield* makeApi(link)
+  const api = yield* makeApi(link, yield* deviceFor(address, options.knownHosts ?? defaultPath()))
   const { call, session } = api
 
   const sendContent = Effect.fnUntraced(function*(target: Target, content: ContentInput) {
@@ -73,8 +75,10 @@ export const makeClient = Effect.fnUntraced(function*(
 
     session: session.identity,
     heartbeat: call("Heartbeat", {}),
-    register: (username, password) =>
-      call("Register", {}, { auth: { identity: username, password: Redacted.value(password) } }),
+    register: (username, password, options = {}) =>
+      call("Register", { invite: options.invite }, {
+        auth: { identity: username, password: Redacted.value(password) }
+      }),
     login: (username, password) =>
       Effect.flatMap(
         call("Login", { device: session.device }, {
@@ -90,17 +94,26 @@ export const makeClient = Effect.fnUntraced(function*(
           Effect.flatMap(session.identity, (own) =>
             Option.isSome(own) && own.value.sessionId === session_id ? session.end : Effect.void)
       ),
-    changePassword: (current, next) =>
-      Effect.flatMap(
+    changePassword: (current, next, options = {}) => {
+      const body = { new_password: Redacted.value(next) }
+      if (options.username !== undefined) {
+        return call("ChangePassword", body, { auth: { identity: options.username, password: Redacted.value(current) } })
+      }
+      return Effect.flatMap(
         session.active,
         ({ grant, username }) =>
-          call("ChangePassword", { new_password: Redacted.value(next) }, {
+          call("ChangePassword", body, {
             auth: { identity: username, password: Redacted.value(current), token: grant.token }
           })
-      ),
+      )
+    },
+    // The session's token says that the account knows this client, whatever strangers try meanwhile.
     deleteUser: (username, password) =>
       Effect.tap(
-        call("DeleteUser", {}, { auth: { identity: username, password: Redacted.value(password) } }),
+        Effect.flatMap(session.token, (token) =>
+          call("DeleteUser", {}, {
+            auth: { identity: username, password: Redacted.value(password), ...token }
+          })),
         (deleted) =>
           Effect.flatMap(session.identity, (own) =>
             Option.isSome(own) && own.value.username === deleted.username ? session.end : Effect.void)

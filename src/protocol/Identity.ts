@@ -36,6 +36,14 @@ export const DeviceId = Schema.String.check(
 ).pipe(Schema.brand("DeviceId"))
 export type DeviceId = typeof DeviceId.Type
 
+/** An invitation to register, as an administrator hands it out. */
+export const InviteCode = Schema.String.check(
+  Schema.isPattern(/^[A-Za-z0-9 -]{8,64}$/, {
+    message: "an invitation has 8 to 64 characters: letters, digits, blanks and dashes"
+  })
+).pipe(Schema.brand("InviteCode"))
+export type InviteCode = typeof InviteCode.Type
+
 /** Short-lived proof of a session, opaque to the client. */
 export const AccessToken = Schema.String.check(
   Schema.isMaxLength(1024, { message: "an access token has at most 1024 characters" })

@@ -11,6 +11,7 @@ import { FileName, FolderPrefix } from "./FileName.ts"
 import {
   AccessToken,
   DeviceId,
+  InviteCode,
   Fingerprint,
   Password,
   RefreshDigest,
@@ -314,7 +315,8 @@ export const Requests = {
     category: AUTH,
     subcategory: 1,
     auth: "password",
-    body: Empty,
+    /** `invite`: where registration is by invitation. */
+    body: Schema.Struct({ invite: Schema.optionalKey(InviteCode) }),
     result: Schema.Struct({ username: Username })
   }),
   Login: define({

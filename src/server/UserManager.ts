@@ -6,7 +6,7 @@
  */
 import { Clock, Context, Effect, Layer, type Result } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import type { DeviceId, Password, SessionId } from "../protocol/Identity.ts"
+import type { DeviceId, InviteCode, Password, SessionId } from "../protocol/Identity.ts"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { AuthOf, ResultOf, SessionGrant, Storage, UserInfo } from "../protocol/Request.ts"
 import type { Caller, Peer } from "./Caller.ts"
@@ -38,7 +38,7 @@ export class UserManager extends Context.Service<UserManager, {
   readonly register: (
     auth: PasswordAuth,
     peer: Peer,
-    invite?: string
+    invite?: InviteCode
   ) => Effect.Effect<ResultOf<"Register">, Refusal>
   /** Begins a session. A user may have several. */
   readonly login: (auth: PasswordAuth, device: DeviceId, peer: Peer) => Effect.Effect<SessionGrant, Refusal>
@@ -90,14 +90,14 @@ export class UserManager extends Context.Service<UserManager, {
       const now = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis))
 
       /** The hash of an invitation that is good, where one is needed. */
-      const invitation = Effect.fnUntraced(function*(code: string | undefined) {
+      const invitation = Effect.fnUntraced(function*(code: InviteCode | undefined) {
         if (registration !== "invite") return undefined
         const codeHash = OneTimeCode.hash(code ?? "")
         if (codeHash === undefined || !(yield* invites.isGood(codeHash, yield* now))) return yield* notInvited
         return codeHash
       })
 
-      const register = Effect.fnUntraced(function*(auth: PasswordAuth, peer: Peer, code?: string) {
+      const register = Effect.fnUntraced(function*(auth: PasswordAuth, peer: Peer, code?: InviteCode) {
         if (registration === "closed") {
           return yield* refuse("2:reg", "this server does not take registrations: ask its administrator for an account")
         }

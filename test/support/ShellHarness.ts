@@ -47,6 +47,10 @@ const said = (options: object | undefined): Readonly<Record<string, unknown>> =>
     Object.entries(options ?? {}).filter(([, value]) => value !== undefined && typeof value !== "function")
   )
 
+/** Options as an argument of a call, when they say something. */
+const given = (options: object | undefined): ReadonlyArray<unknown> =>
+  Object.values(said(options)).length === 0 ? [] : [said(options)]
+
 /** A client that answers everything with something, and notes every call. */
 export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientShape> = {}): FipClientShape => {
   let loggedIn = true
@@ -61,7 +65,8 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
     fingerprint: Effect.succeed(fingerprint),
     session: Effect.sync(() => loggedIn ? Option.some(session) : Option.none()),
     heartbeat: answer({ server_version: "0.1.0" }, "heartbeat"),
-    register: (user, password) => answer({ username: Username.make(user) }, "register", user, secret(password)),
+    register: (user, password, options) =>
+      answer({ username: Username.make(user) }, "register", user, secret(password), ...given(options)),
     login: (user, password) => answer({ ...session }, "login", user, secret(password)),
     refresh: answer({ ...session }, "refresh"),
     logout: (id) =>
@@ -72,8 +77,8 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
             loggedIn = loggedIn && id !== undefined
           })
       ),
-    changePassword: (current, next) =>
-      answer({ username: me, sessions_ended: 1 }, "changePassword", secret(current), secret(next)),
+    changePassword: (current, next, options) =>
+      answer({ username: me, sessions_ended: 1 }, "changePassword", secret(current), secret(next), ...given(options)),
     deleteUser: (user, password) =>
       answer(
         { username: Username.make(user), files_deleted: 2, bytes_deleted: 10 },

@@ -17,7 +17,8 @@ type Name =
 export const authHandlers: Effect.Effect<Handlers<Name>, never, UserManager> = Effect.gen(function*() {
   const users = yield* UserManager
   return {
-    Register: ({ auth, peer }) => Effect.map(users.register(auth, peer), (result) => ({ code: "1:unew", result })),
+    Register: ({ auth, body, peer }) =>
+      Effect.map(users.register(auth, peer, body.invite), (result) => ({ code: "1:unew", result })),
     Login: ({ auth, body, peer }) =>
       Effect.map(users.login(auth, body.device, peer), (result) => ({ code: "1:auth", result })),
     Refresh: ({ auth, peer }) => Effect.map(users.refresh(auth, peer), (result) => ({ code: "1:ref", result })),

@@ -1,6 +1,6 @@
 /** Commands for accounts and logins. Passwords that are not on the line are asked for. */
 import { Effect, Option, type Redacted } from "effect"
-import { Argument } from "effect/cli"
+import { Argument, Flag } from "effect/cli"
 import { FipClient } from "../../../client/FipClient.ts"
 import { formatBytes, formatCount } from "../format.ts"
 import { password, user } from "../inputs.ts"
@@ -15,6 +15,7 @@ const given = Effect.fnUntraced(function*(password: Option.Option<Redacted.Redac
 
 export const auth = shellCommand({
   name: "AUTH",
+  session: false,
   summary: "Log in; asks for what is missing",
   examples: [{ command: "AUTH" }, { command: "AUTH alice_smith" }],
   json: "`username`, `session_id`",
@@ -42,21 +43,33 @@ export const auth = shellCommand({
 
 const unew = shellCommand({
   name: "UNEW",
+  session: false,
   summary: "Register a new account (and then AUTH)",
-  examples: [{ command: "UNEW alice_smith" }, { command: "UNEW foobar_user foobar_password -bye" }],
+  examples: [{ command: "UNEW alice_smith" }, { command: "UNEW alice_smith --invite 7K2QM-X0VWD-93HBR-TZ4EC" }, {
+    command: "UNEW foobar_user foobar_password -bye"
+  }],
   json: "`username`",
   publicWords: 1,
-  input: { user: user("the new account's name"), password: password("password") },
+  input: {
+    user: user("the new account's name"),
+    password: password("password"),
+    invite: Flag.String("invite").pipe(
+      Flag.withMetavar("code"),
+      Flag.withDescription("an administrator's invitation, where the server wants one"),
+      Flag.optional
+    )
+  },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
     const secret = yield* newSecret(Option.getOrUndefined(input.password), "password")
-    const result = yield* client.register(input.user, secret)
+    const result = yield* client.register(input.user, secret, { invite: Option.getOrUndefined(input.invite) })
     return { code: "1:unew", message: `registered ${result.username}: AUTH logs in`, result }
   })
 })
 
 const udel = shellCommand({
   name: "UDEL",
+  session: false,
   summary: "Delete an account and all that it owns",
   examples: [{ command: "UDEL alice_smith" }],
   json: "`username`, `files_deleted`, `bytes_deleted`",
@@ -74,15 +87,31 @@ const udel = shellCommand({
 const upass = shellCommand({
   name: "UPASS",
   summary: "Change your password; every other session of yours ends",
-  examples: [{ command: "UPASS", description: "asks for both passwords" }],
+  examples: [
+    { command: "UPASS", description: "asks for both passwords" },
+    { command: "UPASS --user alice_smith", description: "asks for an administrator's reset code and the new password" }
+  ],
   json: "`username`, `sessions_ended`",
   publicWords: 0,
-  input: { current: password("current"), next: password("new") },
+  input: {
+    current: password("current"),
+    next: password("new"),
+    user: Flag.String("user").pipe(
+      Flag.withMetavar("user"),
+      Flag.withDescription(
+        "whose password, without a session; an administrator's reset code is as good as the current one"
+      ),
+      Flag.optional
+    )
+  },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
-    const current = yield* given(input.current, "current password")
+    const current = yield* given(
+      input.current,
+      Option.isSome(input.user) ? "reset code or current password" : "current password"
+    )
     const next = yield* newSecret(Option.getOrUndefined(input.next), "new password")
-    const result = yield* client.changePassword(current, next)
+    const result = yield* client.changePassword(current, next, { username: Option.getOrUndefined(input.user) })
     const ended = formatCount(result.sessions_ended, "other session")
     return { code: "1:pw", message: `changed the password of ${result.username}; ${ended} ended`, result }
   })
