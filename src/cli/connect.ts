@@ -116,6 +116,9 @@ export const makeConnectCommand = (clientLayer: ClientLayer) =>
           yield* note("warning: others on this machine can see a password on the command line; FIP_PASSWORD is safer")
         }
         const username = Option.getOrUndefined(given.username) ?? (yield* fromEnvironment("FIP_USERNAME"))
+        if (Option.isSome(given.password) && username === undefined) {
+          return yield* new UsageError({ message: "a password was given, and no user name" })
+        }
         const password = Option.getOrUndefined(given.password) ??
           Option.getOrUndefined(
             Option.map(Option.fromUndefinedOr(yield* fromEnvironment("FIP_PASSWORD")), (text) => Redacted.make(text))

@@ -75,7 +75,7 @@ describe("the exit status", () => {
         const typed = yield* runCommand(["AUTH", "alice_smith", "wrong-password"], { answers })
         assert.strictEqual(typed.status, 5)
         const given = yield* runCommand(["LIST"], {
-          answers,
+          answers: { ...answers, session: Effect.succeedNone },
           username: "alice_smith",
           password: Redacted.make("wrong-password")
         })

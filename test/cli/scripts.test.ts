@@ -117,14 +117,25 @@ describe("leaving (original.md, defect 31: -bye crashed)", () => {
     }))
 })
 
-describe("a login at the start", () => {
+describe("a login that was given with the command line", () => {
   const login = { username: "alice_smith", password: Redacted.make("secret123") }
 
-  it.effect("comes before the first command", () =>
+  const answers = { session: Effect.succeedNone }
+
+  it.effect("comes before the first command that needs it, once", () =>
     Effect.gen(function*() {
-      const run = yield* runCommand(["LIST"], login)
-      assert.deepStrictEqual(run.calls[0], ["login", "alice_smith", "secret123"])
-      assert.deepStrictEqual(methods(run.calls), ["login", "list", "logout"])
+      const run = yield* runLines(["UNEW alice_smith secret123", "LIST", "LIST"], { ...login, answers })
+      assert.deepStrictEqual(run.calls[1], ["login", "alice_smith", "secret123"])
+      assert.deepStrictEqual(methods(run.calls), ["register", "login", "list", "list"])
+    }))
+
+  it.effect("does not come when the script logs in by itself, or the line is wrong", () =>
+    Effect.gen(function*() {
+      const own = yield* runLines(["LIST"], login)
+      assert.deepStrictEqual(methods(own.calls), ["list", "logout"])
+      const wrong = yield* runCommand(["READ"], { ...login, answers })
+      assert.deepStrictEqual(methods(wrong.calls), [])
+      assert.strictEqual(wrong.status, 2)
     }))
 
   it.effect("without a password is a usage error where nobody can be asked", () =>
@@ -138,10 +149,10 @@ describe("a login at the start", () => {
       assert.deepStrictEqual(methods(run.calls), [])
     }))
 
-  it.effect("with a password and no user name is a usage error", () =>
+  it.effect("with a password and no user name logs nobody in", () =>
     Effect.gen(function*() {
-      const run = yield* runLines(["LIST"], { password: login.password })
-      assert.strictEqual(run.status, 2)
+      const run = yield* runLines(["HEARTBEAT"], { password: login.password, answers })
+      assert.deepStrictEqual(methods(run.calls), ["heartbeat"])
     }))
 
   it.effect("never shows the password", () =>

@@ -18,8 +18,11 @@ export class TransferFailed extends Data.TaggedError("TransferFailed")<{
   readonly cause: ClientError
 }> {}
 
+/** The login that a command needed first. */
+export class LoginFailed extends Data.TaggedError("LoginFailed")<{ readonly cause: ClientError | UsageError }> {}
+
 /** Everything a command can fail with. */
-export type CommandError = ClientError | UsageError | TransferFailed | OutputClosed
+export type CommandError = ClientError | UsageError | TransferFailed | LoginFailed | OutputClosed
 
 /** What a command does, as far as its failures go. */
 export type CommandKind = "request" | "login" | "transfer"
@@ -68,6 +71,7 @@ export const failureOf = (error: Exclude<CommandError, OutputClosed>, kind: Comm
       message: error.file === undefined ? failure.message : `${error.file}: ${failure.message}`
     }
   }
+  if (error._tag === "LoginFailed") return failureOf(error.cause, "login")
   const { message } = error
   switch (error._tag) {
     case "Refusal":

@@ -10,6 +10,12 @@ import type { Output } from "./Output.ts"
 import type { Questions } from "./Questions.ts"
 import { type Outcome, reportOutcome } from "./Report.ts"
 
+/** Logs in as the shell was told to, unless somebody is: what a command does first, if it needs a session. */
+export const EnsureSession = Context.Reference<Effect.Effect<void, CommandError, FipClient | Questions>>(
+  "fip/cli/shell/EnsureSession",
+  { defaultValue: () => Effect.void }
+)
+
 /** What a handler may use. */
 export type CommandServices = FipClient | Output | Questions
 
@@ -37,6 +43,8 @@ export const shellCommand = <const Config extends Command.Command.Config>(defini
   readonly input: Config
   readonly kind?: CommandKind
   readonly publicWords?: number
+  /** False for what needs nobody to be logged in. */
+  readonly session?: false
   readonly run: (input: Command.Command.Config.Infer<Config>) => Effect.Effect<Outcome, CommandError, CommandServices>
 }) => {
   const words = definition.name.split(" ")
@@ -44,7 +52,11 @@ export const shellCommand = <const Config extends Command.Command.Config>(defini
   return Command.make(
     (words.at(-1) ?? "").toLowerCase(),
     definition.input,
-    (input) => Effect.flatMap(definition.run(input), report)
+    (input) =>
+      (definition.session === false ? Effect.void : Effect.flatten(EnsureSession)).pipe(
+        Effect.andThen(definition.run(input)),
+        Effect.flatMap(report)
+      )
   ).pipe(
     Command.withDescription(definition.summary),
     Command.withExamples(definition.examples),

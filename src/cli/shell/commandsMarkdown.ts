@@ -41,8 +41,9 @@ One object on one line for each command:
 \`\`\`
 
 \`command\` is the first word in upper case. A refusal has the wire's \`code\` (docs/protocol.md, section 5), and \`field\`,
-\`retry_after_ms\` and \`current_version\` where the server sent them. A login or a connection that fails before the first
-line of a script is reported as \`AUTH\` or \`CONNECT\`. Other codes:
+\`retry_after_ms\` and \`current_version\` where the server sent them. A connection that fails before the first line of a
+script is reported as \`CONNECT\`. With \`FIP_USERNAME\` or \`--username\` the shell logs in before the first command
+that needs a session; when that fails, so does the command. Other codes:
 
 | code | meaning |
 | --- | --- |

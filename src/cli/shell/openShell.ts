@@ -8,13 +8,14 @@ import type { ClientOptions } from "../../client/FipClient.ts"
 import { FipClient } from "../../client/FipClient.ts"
 import { isPublic } from "./CommandLine.ts"
 import { commandTree } from "./commandTree.ts"
-import { type CommandError, type CommandKind, ExitStatus, failureOf, UsageError } from "./Failure.ts"
+import { type CommandError, type CommandKind, ExitStatus, failureOf, LoginFailed } from "./Failure.ts"
 import { LineReader } from "./LineReader.ts"
 import { Output, type OutputClosed, type OutputStream } from "./Output.ts"
 import { printableLine } from "./printable.ts"
 import { Questions } from "./Questions.ts"
 import { JsonMode, note, reportFailure } from "./Report.ts"
 import { runInteractive, runScript, runWords } from "./Shell.ts"
+import { EnsureSession } from "./ShellCommand.ts"
 import { fromArguments } from "./Tokenizer.ts"
 
 /** Where the lines come from. */
@@ -66,12 +67,8 @@ const connect = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: 
 
 const login = Effect.fnUntraced(function*(options: ShellOptions) {
   const { password, username } = options
-  if (username === undefined) {
-    return password === undefined
-      ? undefined
-      : yield* new UsageError({ message: "a password was given, and no user name" })
-  }
   const client = yield* FipClient
+  if (username === undefined) return
   const questions = yield* Questions
   yield* client.login(username, password ?? (yield* questions.secret(`password of ${username}`)))
 })
@@ -88,18 +85,19 @@ const endSession = Effect.gen(function*() {
 
 const CONNECTION_GONE: ReadonlySet<ExitStatus> = new Set([ExitStatus.NO_CONNECTION, ExitStatus.TRANSFER])
 
-const start = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
-  const context = yield* Effect.catch(
-    connect(options, clientLayer),
-    failing(options.input, "CONNECT", "request")
-  )
+const start = (options: ShellOptions, clientLayer: ClientLayer) =>
+  Effect.catch(connect(options, clientLayer), failing(options.input, "CONNECT", "request"))
+
+/** A person is logged in before the first prompt. */
+const startAttended = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
+  const context = yield* start(options, clientLayer)
   yield* Effect.provideContext(login(options), context).pipe(Effect.catch(failing(options.input, "AUTH", "login")))
   return context
 })
 
 const attended = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
   const reader = yield* LineReader
-  const context = yield* reader.interruptible(start(options, clientLayer))
+  const context = yield* reader.interruptible(startAttended(options, clientLayer))
   if (Option.isNone(context)) return ExitStatus.CANCELLED
   yield* note("connected: HELP lists the commands, BYE leaves")
   return yield* Effect.ensuring(runInteractive, endSession).pipe(Effect.provideContext(context.value))
@@ -111,7 +109,17 @@ const unattended = Effect.fnUntraced(function*(
   run: Effect.Effect<ExitStatus, ShellFailed | OutputClosed, Effect.Services<ReturnType<typeof runWords>>>
 ) {
   const context = yield* start(options, clientLayer)
+  // Not before a command needs it: UNEW may be the first line of a script that then logs in.
+  const ensureSession = yield* Effect.cached(
+    FipClient.pipe(
+      Effect.flatMap(({ session }) => session),
+      Effect.flatMap((session) => Option.isSome(session) ? Effect.void : login(options)),
+      Effect.mapError((cause) => new LoginFailed({ cause })),
+      Effect.provideContext(context)
+    )
+  )
   return yield* run.pipe(
+    Effect.provideService(EnsureSession, ensureSession),
     Effect.onExit((exit) => exit._tag === "Success" && CONNECTION_GONE.has(exit.value) ? Effect.void : endSession),
     Effect.provideContext(context)
   )

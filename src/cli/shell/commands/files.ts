@@ -24,6 +24,9 @@ export const expected = (ifVersion: Option.Option<number>): WriteOptions => ({
   expectedVersion: Option.getOrUndefined(ifVersion)
 })
 
+/** The wire's code for a file that was written: whether it was made or changed. */
+export const writtenCode = ({ version }: Written) => version === 1 ? "1:fnew" : "1:amnd"
+
 const create = shellCommand({
   name: "CREATE",
   summary: "Make an empty file; refused if there is one of that name",
@@ -59,7 +62,7 @@ const contentCommand = (definition: {
     run: Effect.fnUntraced(function*({ data, file, ifVersion }) {
       const client = yield* FipClient
       const result = yield* definition.send(client, file, data, expected(ifVersion))
-      return written("1:amnd", `${definition.done} ${formatFileRef(file)}`, result)
+      return written(writtenCode(result), `${definition.done} ${formatFileRef(file)}`, result)
     })
   })
 

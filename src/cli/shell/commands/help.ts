@@ -8,6 +8,7 @@ import { shellCommand } from "../ShellCommand.ts"
 export const helpCommand = (root: () => Command.Command.Any) =>
   shellCommand({
     name: "HELP",
+    session: false,
     summary: "List the commands, or tell all about one (? is short for it)",
     examples: [{ command: "HELP" }, { command: "HELP GRANT" }],
     json: "`commands` (an array of `name`, `group`, `usage`, `summary`)",

@@ -45,6 +45,7 @@ const sref = shellCommand({
 
 const heartbeat = shellCommand({
   name: "HEARTBEAT",
+  session: false,
   summary: "Ask the server whether it is there",
   examples: [{ command: "HEARTBEAT" }],
   json: "`server_version`, `round_trip_ms`",
@@ -62,6 +63,7 @@ const heartbeat = shellCommand({
 
 const clear = shellCommand({
   name: "CLEAR",
+  session: false,
   summary: "Clear the screen",
   examples: [{ command: "CLEAR" }],
   json: "empty",
@@ -75,6 +77,7 @@ const clear = shellCommand({
 
 const bye = shellCommand({
   name: "BYE",
+  session: false,
   summary: "Leave (EXIT does the same)",
   examples: [{ command: "BYE" }],
   json: "empty",

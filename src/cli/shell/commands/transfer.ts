@@ -13,7 +13,7 @@ import { kindOf, lastPart } from "../localTree.ts"
 import { formatPlace, type Place, placeArgument } from "../places.ts"
 import { Progress, withProgress } from "../Progress.ts"
 import { shellCommand } from "../ShellCommand.ts"
-import { expected } from "./files.ts"
+import { expected, writtenCode } from "./files.ts"
 import { downloadTree, uploadTree } from "./trees.ts"
 
 const SENT = "`owner`, `name`, `size`, `version`, `sha256` (hexadecimal, of the whole file)"
@@ -32,7 +32,7 @@ const send = Effect.fnUntraced(function*(local: string, file: FileRef, options: 
 })
 
 const sent = (local: string, file: FileRef, result: Transferred) => ({
-  code: "1:amnd",
+  code: writtenCode(result),
   message: `uploaded ${local} to ${formatFileRef(file)} (${formatBytes(result.size)}, version ${result.version})`,
   result
 })
