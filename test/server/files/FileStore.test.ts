@@ -336,7 +336,7 @@ it.layer(layer, { timeout: 60_000 })("FileStore", (it) => {
         yield* files.create(caller, { name: a }, bytes("a"))
         yield* files.create(caller, { name: b }, bytes("b"))
         assert.strictEqual(yield* codeOf(files.create(caller, { name: a }, bytes("x"))), "2:cnf")
-        const conflict = { code: "2:cnf", field: "new_name" }
+        const conflict = { code: "2:cnf", field: "new_name" } as const
         assert.deepInclude(yield* Effect.flip(files.rename(caller, { name: a, new_name: b })), conflict)
         assert.deepInclude(yield* Effect.flip(files.copy(caller, { name: a, new_name: b })), conflict)
         assert.deepInclude(yield* Effect.flip(files.rename(caller, { name: a, new_name: a })), conflict)
@@ -409,7 +409,7 @@ it.layer(layer, { timeout: 60_000 })("FileStore", (it) => {
         assert.strictEqual(yield* codeOf(files.rename(bob, { ...body, new_name: Storage.name("mine") })), "2:perm")
 
         const copy = yield* files.copy(bob, { ...body, new_name: Storage.name("mine") })
-        assert.deepInclude(copy, { owner: bob.username, name: "mine", version: 1 })
+        assert.deepInclude(copy, { owner: bob.username, name: Storage.name("mine"), version: 1 })
         assert.deepStrictEqual(yield* Storage.usage(bob), { bytes: 13, files: 1 })
         yield* files.delete(alice, { name: body.name })
         assert.strictEqual((yield* read(bob, "mine")).text, "shared by bob")
