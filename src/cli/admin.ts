@@ -1,6 +1,7 @@
 /** `fip admin`: administers the server that is running on a data folder, through the Unix socket there. */
 import { Command } from "effect/cli"
 import { banCommand, bansCommand, unbanCommand } from "./admin/bans.ts"
+import { certificateCommand } from "./admin/certificate.ts"
 import { inviteCommand, invitesCommand } from "./admin/invites.ts"
 import { sessionsCommand } from "./admin/sessions.ts"
 import { usersCommand } from "./admin/users.ts"
@@ -14,13 +15,15 @@ export const adminCommandTree = Command.make("admin").pipe(
     unbanCommand,
     bansCommand,
     inviteCommand,
-    invitesCommand
+    invitesCommand,
+    certificateCommand
   ]),
   Command.withExamples([
     { command: "fip admin users list", description: "Who has an account" },
     { command: "fip admin users quota alice_smith --bytes 50GiB", description: "Give somebody more room" },
     { command: "fip admin ban mallory --reason spam --for 7d", description: "Keep somebody out for a week" },
     { command: "fip admin invite --uses 3", description: "A code that three people can register with" },
-    { command: "fip admin sessions end --user alice_smith", description: "Log somebody out everywhere" }
+    { command: "fip admin sessions end --user alice_smith", description: "Log somebody out everywhere" },
+    { command: "fip admin certificate rotate", description: "Change the server's key; clients follow by themselves" }
   ])
 )

@@ -1,8 +1,9 @@
 /** `fip serve`: the server until a signal ends it. */
-import { Console, Data, Duration, Effect, Layer, Logger, Option, References, Runtime } from "effect"
+import { Console, Data, Duration, Effect, Layer, Logger, Option, References, Result, Runtime } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import { resolveSettings, settingsLayer } from "./serverSettings.ts"
+import { parseDuration } from "./shell/inputs.ts"
 
 /** The server could not start; the sentence is all that a person needs. */
 export class ServeError extends Data.TaggedError("ServeError")<{ readonly message: string }> {}
@@ -35,6 +36,12 @@ const flags = {
     ),
     Flag.optional
   ),
+  rotateEvery: Flag.String("rotate-every").pipe(
+    Flag.withMetavar("time"),
+    Flag.filterMap((text) => Result.getSuccess(parseDuration(text)), () => "a time such as 12h, 90d or 26w"),
+    Flag.withDescription("change the server's key so often: 90d, 26w (default: only by fip admin certificate rotate)"),
+    Flag.withDefault<number | undefined>(undefined)
+  ),
   config: Flag.String("config").pipe(Flag.withDescription("settings file (TOML)"), Flag.optional),
   logLevel: Flag.String("log-level").pipe(
     Flag.withDescription("all, trace, debug, info, warn, error, fatal or none (default info)"),
@@ -53,6 +60,7 @@ export const serveCommand = Command.make(
       data_dir: Option.getOrUndefined(given.dataDir),
       database_url: Option.getOrUndefined(given.databaseUrl),
       registration: Option.getOrUndefined(given.registration),
+      rotate_every: given.rotateEvery === undefined ? undefined : `${given.rotateEvery} millis`,
       log_level: Option.getOrUndefined(given.logLevel),
       log_format: Option.getOrUndefined(given.logFormat)
     }, given.config).pipe(Effect.mapError((error) => new UsageError({ message: error.message })))

@@ -38,7 +38,9 @@ const settings = Config.all({
   port,
   dataDir,
   databaseUrl: Config.NonEmptyString("database_url").pipe(Config.withDefault(undefined)),
-  registration: Config.Literals(["open", "invite", "closed"], "registration").pipe(Config.withDefault(defaults.registration)),
+  registration: Config.Literals(["open", "invite", "closed"], "registration").pipe(
+    Config.withDefault(defaults.registration)
+  ),
   bytesPerUser: size("bytesPerUser", defaults.bytesPerUser),
   filesPerUser: count("filesPerUser", defaults.filesPerUser),
   accessTokenLifetime: duration("accessTokenLifetime", defaults.accessTokenLifetime),
@@ -53,6 +55,7 @@ const settings = Config.all({
   guessDelay: duration("guessDelay", defaults.guessDelay),
   guessDelayMax: duration("guessDelayMax", defaults.guessDelayMax),
   guessMemory: duration("guessMemory", defaults.guessMemory),
+  rotateEvery: Config.Duration("rotate_every").pipe(Config.withDefault(defaults.rotateEvery)),
   maxConnections: count("maxConnections", defaults.maxConnections),
   handshakeTimeout: duration("handshakeTimeout", defaults.handshakeTimeout),
   idleTimeout: duration("idleTimeout", defaults.idleTimeout),
@@ -155,6 +158,11 @@ export const resolveSettings = Effect.fnUntraced(
     const server = yield* settings.parse(provider).pipe(Effect.mapError(settingsError))
     if (server.port < 0 || server.port > 65535) {
       return yield* new SettingsError({ message: `port ${server.port} is out of range: 0 (any free one) to 65535` })
+    }
+    if (server.rotateEvery !== undefined && Duration.isLessThan(server.rotateEvery, Duration.minutes(1))) {
+      return yield* new SettingsError({
+        message: "a key that is changed more than once a minute is none: raise rotate-every"
+      })
     }
     const { logFormat, logLevel } = yield* logging.parse(provider).pipe(Effect.mapError(settingsError))
     return { server, logLevel, logFormat }

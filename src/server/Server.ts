@@ -7,6 +7,7 @@
 import { Context, Effect, Layer } from "effect"
 import type { Fingerprint } from "../protocol/Identity.ts"
 import { Admin } from "./Admin.ts"
+import { certificateCommands } from "./admin/handlers/certificate.ts"
 import { inviteCommands } from "./admin/handlers/invites.ts"
 import { userCommands } from "./admin/handlers/users.ts"
 import { Database } from "./Database.ts"
@@ -18,6 +19,7 @@ import { fileHandlers } from "./handlers/file.ts"
 import { infoHandlers } from "./handlers/info.ts"
 import { permissionHandlers } from "./handlers/permission.ts"
 import { ServerIdentity } from "./Identity.ts"
+import { rotationLayer } from "./identity/Rotation.ts"
 import { Listener } from "./Listener.ts"
 import { Permissions } from "./Permissions.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
@@ -62,7 +64,7 @@ export class Server extends Context.Service<Server, {
       return Listener.layer(handlers, users.authenticate)
     }))),
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
-      return Admin.layer({ ...yield* userCommands, ...yield* inviteCommands })
+      return Admin.layer({ ...yield* userCommands, ...yield* inviteCommands, ...yield* certificateCommands })
     }))),
     Layer.provide(
       Layer.mergeAll(UserManager.layer, UserAdmin.layer, InviteRepo.layer, Permissions.layer, FileStore.layer)
@@ -70,6 +72,7 @@ export class Server extends Context.Service<Server, {
     Layer.provide(FileBufferCache.layer),
     Layer.provide(SegmentStore.layer),
     Layer.provide(Database.layer),
+    Layer.provide(rotationLayer),
     Layer.provide(ServerIdentity.layer),
     Layer.provide(ShutdownCoordinator.layer)
   )

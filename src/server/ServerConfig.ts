@@ -31,6 +31,9 @@ export interface ServerSettings {
   readonly guessDelayMax: Duration.Duration
   readonly guessMemory: Duration.Duration
 
+  /** How long the server keeps a key; `undefined`: until it is rotated by hand. */
+  readonly rotateEvery: Duration.Duration | undefined
+
   readonly maxConnections: number
   readonly handshakeTimeout: Duration.Duration
   /** Between two requests. */
@@ -69,6 +72,7 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   guessDelay: Duration.seconds(1),
   guessDelayMax: Duration.minutes(15),
   guessMemory: Duration.days(1),
+  rotateEvery: undefined,
   maxConnections: 10_000,
   handshakeTimeout: Duration.seconds(5),
   idleTimeout: Duration.minutes(10),

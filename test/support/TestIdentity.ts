@@ -11,6 +11,7 @@ import {
   encodeStatement,
   fingerprintOf,
   recordMessage,
+  type SessionStatement,
   statementMessage,
   toText
 } from "../../src/protocol/Continuity.ts"
@@ -79,9 +80,10 @@ export class TestIdentity {
     return { fingerprint: hash(this.live), standing: undefined }
   }
 
-  prove(pinned: Fingerprint | undefined): ContinuityProof {
+  /** With a statement that says other things than it should, where they are given. */
+  prove(pinned: Fingerprint | undefined, lies: Partial<SessionStatement> = {}): ContinuityProof {
     const { fingerprint, standing } = this.pin()
-    const statement = encodeStatement({ ...standing, time: this.keys.length, key: fingerprint })
+    const statement = encodeStatement({ ...standing, time: this.keys.length, key: fingerprint, ...lies })
     const signed = sign(this.live, statementMessage(statement, this.state.exporter))
     const at = this.keys.findIndex((key) => hash(key) === pinned)
     const jump = this.records.findLastIndex((_, index) => this.jumps.has(index))
@@ -96,17 +98,14 @@ export class TestIdentity {
 
   private readonly jumps = new Set<number>()
 
-  rotate(): void {
-    this.append({ kind: "rotation", reason: "scheduled", signer: undefined }, this.live)
+  /** With a record that says other things than it should, where they are given. */
+  rotate(lies: Partial<ContinuityRecord> = {}): void {
+    this.append({ kind: "rotation", reason: "scheduled", signer: undefined, ...lies }, this.live)
   }
 
+  /** Only a thief does it twice. */
   setRecovery(recovery: KeyObject): void {
     this.state = { ...this.state, recovery }
-  }
-
-  /** As only a thief does it. */
-  replaceRecovery(recovery: KeyObject): void {
-    this.setRecovery(recovery)
   }
 
   recover(): void {
@@ -117,17 +116,20 @@ export class TestIdentity {
     this.append({ kind: "recovery", reason: "compromised", signer: spkiOf(recovery) }, recovery)
   }
 
-  private append(rest: Pick<ContinuityRecord, "kind" | "reason" | "signer">, signer: KeyObject): void {
+  private append(
+    rest: Partial<ContinuityRecord> & Pick<ContinuityRecord, "kind" | "reason" | "signer">,
+    signer: KeyObject
+  ): void {
     const { generation, keys, next, records, recovery, serverId } = this.state
     const bytes = encodeRecord({
-      ...rest,
       serverId,
       generation,
       sequence: keys.length,
       notBefore: keys.length,
       oldKey: hash(this.live),
       recovery: recovery === undefined ? undefined : hash(recovery),
-      newKey: spkiOf(next)
+      newKey: spkiOf(next),
+      ...rest
     })
     this.state = {
       ...this.state,

@@ -3,7 +3,7 @@
  * nothing else. To add a command, add an entry; the server does not compile until it has a handler for it.
  */
 import { type Result, Schema } from "effect"
-import { SessionId, Timestamp, Username } from "../../protocol/Identity.ts"
+import { Fingerprint, SessionId, Timestamp, Username } from "../../protocol/Identity.ts"
 import { type Decoder, makeDecoder } from "../../protocol/Json.ts"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { Count, Storage } from "../../protocol/Request.ts"
@@ -53,6 +53,24 @@ export const AdminInvite = Schema.Struct({
   expires_at: Schema.NullOr(Timestamp)
 })
 export type AdminInvite = typeof AdminInvite.Type
+
+/** A key that the server has had. */
+export const AdminKey = Schema.Struct({
+  fingerprint: Fingerprint,
+  generation: Count,
+  sequence: Count,
+  since: Timestamp,
+  reason: Schema.Literals(["first", "scheduled", "requested", "compromised"]),
+  vouched_by: Schema.Literals(["itself", "the key before", "the recovery key"])
+})
+export type AdminKey = typeof AdminKey.Type
+
+const AdminCertificate = Schema.Struct({
+  server_id: Schema.String,
+  live: AdminKey,
+  next: Fingerprint,
+  recovery: Schema.NullOr(Fingerprint)
+})
 
 /** How long something lasts; `null` without an end. At most a thousand years, so that it ends at an instant. */
 const Millis = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 * 366 * 86_400_000 }))
@@ -133,7 +151,20 @@ export const AdminCommands = {
   "invites revoke": define({
     input: Schema.Struct({ invite_id: Count }),
     result: Schema.Struct({ invite_id: Count })
-  })
+  }),
+  "certificate show": define({ input: Empty, result: AdminCertificate }),
+  "certificate rotate": define({
+    input: Schema.Struct({ reason: Schema.Literals(["requested", "compromised"]) }),
+    result: AdminCertificate
+  }),
+  "certificate history": define({ input: Empty, result: Schema.Struct({ keys: Schema.Array(AdminKey) }) }),
+  /** Keys and records are in base64. */
+  "certificate recovery pin": define({
+    input: Schema.Struct({ public_key: Schema.String }),
+    result: AdminCertificate
+  }),
+  "certificate recovery prepare": define({ input: Empty, result: Schema.Struct({ record: Schema.String }) }),
+  "certificate recovery apply": define({ input: Schema.Struct({ signed: Schema.String }), result: AdminCertificate })
 } as const
 
 export type AdminCommandName = keyof typeof AdminCommands
