@@ -68,9 +68,10 @@ export class Listing extends Context.Service<Listing, {
       const sql = yield* SqlClient
       const nothing = sql.literal("")
 
-      /** The caller's grants that have not expired. */
+      /** The caller's grants that have not expired, and do not sleep because of a ban. */
       const live = (caller: Caller, now: Date): Fragment =>
-        sql`g.user_id = ${caller.userId}::bigint and (g.expires_at is null or g.expires_at > ${now}::timestamptz)`
+        sql`g.user_id = ${caller.userId}::bigint and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
+          and not exists (select from users b where b.user_id = g.user_id and b.banned_until > ${now}::timestamptz)`
 
       /** The entries of one level: `key`, and the file of those that are no folders. */
       const oneLevel = (options: {
