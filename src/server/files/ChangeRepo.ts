@@ -20,6 +20,7 @@ import {
   extentColumns,
   type FileColumns,
   fileColumns,
+  isLive,
   type OwnerColumns,
   stillCurrent,
   toExtent,
@@ -79,8 +80,7 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
         left join lateral (
           select g.role from grants g
           where g.file_id = f.file_id and g.user_id = q.caller_id
-            and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
-            and not exists (select from users b where b.user_id = g.user_id and b.banned_until > ${now}::timestamptz)
+            and ${isLive(now)}
           offset 0
         ) g on true`,
       (rows) => rows.map((row) => ({ item: row.item, file: toFile(row), grant: row.grant_role ?? undefined }))

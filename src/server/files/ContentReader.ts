@@ -7,6 +7,7 @@
 import { createHash, type Hash } from "node:crypto"
 import { crc32 } from "node:zlib"
 import { Sha256 } from "../../protocol/Identity.ts"
+import { MAX_DATA_BYTES } from "../../protocol/Limits.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { ContentSource } from "../ContentSource.ts"
 import type { FileBufferCache } from "../FileBufferCache.ts"
@@ -16,8 +17,8 @@ import type { Extent, SegmentId } from "./Extent.ts"
 /** Reads up to this length are served from the cache, and leave their blocks there. */
 export const CACHED_READ_BYTES = 256 * 1024
 
-/** A chunk has at least this many bytes, while there are as many, and less than a block more. */
-const PIECE_BYTES = 512 * 1024
+/** A chunk has at least this many bytes, while there are as many, and less than a block more: it fits one message. */
+const PIECE_BYTES = MAX_DATA_BYTES - BLOCK_BYTES
 
 /** Blocks of a segment with no more than this between them are read at once, up to so much of it. */
 const MAX_GAP_BYTES = 16 * 1024

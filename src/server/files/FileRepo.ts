@@ -22,6 +22,7 @@ import {
   extentColumns,
   type FileColumns,
   fileColumns,
+  isLive,
   isPresent,
   type Nullable,
   type OwnerColumns,
@@ -107,8 +108,7 @@ export class FileRepo extends Context.Service<FileRepo, {
           left join lateral (
             select g.role from grants g
             where g.file_id = f.file_id and g.user_id = q.caller_id
-              and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
-              and not exists (select from users b where b.user_id = g.user_id and b.banned_until > ${now}::timestamptz)
+              and ${isLive(now)}
             offset 0
           ) g on true
           left join lateral (

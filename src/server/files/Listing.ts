@@ -16,7 +16,7 @@ import type { BodyOf, FileInfo, ResultOf } from "../../protocol/Request.ts"
 import type { Caller } from "../Caller.ts"
 import { databaseRefusal } from "../Database.ts"
 import { roleOf } from "../permissions/Policy.ts"
-import { type FileColumns, fileColumns, isPresent, type Nullable, toFile } from "./rows.ts"
+import { type FileColumns, fileColumns, isLive, isPresent, type Nullable, toFile } from "./rows.ts"
 import type { FileRow } from "./Rules.ts"
 
 export const timestamp = (millis: number): Timestamp => Timestamp.make(new Date(millis).toISOString())
@@ -68,10 +68,8 @@ export class Listing extends Context.Service<Listing, {
       const sql = yield* SqlClient
       const nothing = sql.literal("")
 
-      /** The caller's grants that have not expired, and do not sleep because of a ban. */
-      const live = (caller: Caller, now: Date): Fragment =>
-        sql`g.user_id = ${caller.userId}::bigint and (g.expires_at is null or g.expires_at > ${now}::timestamptz)
-          and not exists (select from users b where b.user_id = g.user_id and b.banned_until > ${now}::timestamptz)`
+      /** The caller's grants, those that count. */
+      const live = (caller: Caller, now: Date): Fragment => sql`g.user_id = ${caller.userId}::bigint and ${isLive(now)}`
 
       /** The entries of one level: `key`, and the file of those that are no folders. */
       const oneLevel = (options: {

@@ -1,5 +1,5 @@
 /** Rows of the tables of migration 0002, and of their owners, as statements give them and as the rest of the server has them. */
-import { fragment, literal } from "effect/sql/Statement"
+import { type Fragment, fragment, literal, parameter } from "effect/sql/Statement"
 import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, Username } from "../../protocol/Identity.ts"
 import { type Extent, SegmentId } from "./Extent.ts"
@@ -54,6 +54,16 @@ export const extentColumns = columns(
 
 /** `until_version` of the extents of the current version. */
 export const stillCurrent = columns("9223372036854775807")
+
+/** Of `grants g`: it has not expired, and does not sleep because its user is banned. */
+export const isLive = (now: Date): Fragment =>
+  fragment([
+    literal("(g.expires_at is null or g.expires_at > "),
+    parameter(now),
+    literal("::timestamptz) and not exists (select from users b where b.user_id = g.user_id and b.banned_until > "),
+    parameter(now),
+    literal("::timestamptz)")
+  ])
 
 export const toOwner = (row: OwnerColumns): Owner => ({
   userId: row.owner_id,

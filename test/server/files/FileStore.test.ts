@@ -169,7 +169,7 @@ it.layer(layer, { timeout: 60_000 })("FileStore", (it) => {
         const files = yield* FileStore
         const caller = yield* Storage.newUser()
         const name = Storage.name("big")
-        const content = randomBytes(8 * MiB)
+        const content = randomBytes(12 * MiB)
         yield* files.create(caller, { name }, [content])
         const { content: source, head } = yield* files.read(caller, { name })
         const chunks: Array<Uint8Array> = []
