@@ -20,6 +20,7 @@ import * as OneTimeCode from "./users/OneTimeCode.ts"
 import { parts } from "./users/parts.ts"
 import { PasswordHasher } from "./users/PasswordHasher.ts"
 import { ResetRepo } from "./users/ResetRepo.ts"
+import { Revocations } from "./users/Revocations.ts"
 import { SessionRepo } from "./users/SessionRepo.ts"
 import { Sessions } from "./users/Sessions.ts"
 import { isBanned, type User, UserRepo } from "./users/UserRepo.ts"
@@ -68,6 +69,8 @@ export class UserManager extends Context.Service<UserManager, {
    * database: it is asked for every request.
    */
   readonly authenticate: (token: string, address: string) => Result.Result<Caller, Refusal>
+  /** True when a session, whose token was good a while ago, has been ended since. */
+  readonly isEnded: (sessionId: SessionId) => boolean
 }>()("fip/server/UserManager") {
   static readonly layerNoDeps = Layer.effect(
     UserManager,
@@ -80,6 +83,7 @@ export class UserManager extends Context.Service<UserManager, {
       const repo = yield* SessionRepo
       const sessions = yield* Sessions
       const tokens = yield* AccessTokens
+      const revocations = yield* Revocations
       const guard = yield* Guard
       const invites = yield* InviteRepo
       const resets = yield* ResetRepo
@@ -226,7 +230,8 @@ export class UserManager extends Context.Service<UserManager, {
           return { sessions: yield* repo.live(caller.userId, caller.sessionId, yield* now) }
         }),
         storage: (caller) => Effect.map(self(caller), storageOf),
-        authenticate: tokens.authenticate
+        authenticate: tokens.authenticate,
+        isEnded: revocations.has
       })
     })
   )

@@ -1,8 +1,11 @@
 /** Handlers of the FILE category, and of the INFO queries about files: they hand over to `FileStore`. */
 import { Effect } from "effect"
+import { refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
+import type { ContentSource } from "../ContentSource.ts"
 import type { Handlers } from "../Dispatch.ts"
 import { FileStore } from "../FileStore.ts"
+import { UserManager } from "../UserManager.ts"
 
 type Name =
   | "Create"
@@ -27,13 +30,28 @@ type Name =
 /** Whether a request that makes or changes a file made it. */
 const codeOf = ({ version }: Written) => version === 1 ? "1:fnew" : "1:amnd"
 
-export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore> = Effect.gen(function*() {
+const sessionEnded = refuse("2:auth", "the session has ended: log in again", "token")
+
+/** A long read does not outlive the session that asked for it: a ban, a logout or a new password stops it midway. */
+const whileLive = (content: ContentSource, isEnded: () => boolean): ContentSource => ({
+  length: content.length,
+  next: () => isEnded() ? Promise.reject(sessionEnded) : content.next(),
+  sha256: () => content.sha256(),
+  close: () => content.close()
+})
+
+export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | UserManager> = Effect.gen(function*() {
   const files = yield* FileStore
+  const users = yield* UserManager
   return {
     Create: ({ body, caller, data }) =>
       Effect.map(files.create(caller, body, data), (result) => ({ code: "1:fnew", result })),
     Read: ({ body, caller }) =>
-      Effect.map(files.read(caller, body), ({ content, head }) => ({ code: "1:read", result: head, content })),
+      Effect.map(files.read(caller, body), ({ content, head }) => ({
+        code: "1:read",
+        result: head,
+        content: whileLive(content, () => users.isEnded(caller.sessionId))
+      })),
     Write: ({ body, caller, data }) =>
       Effect.map(files.write(caller, body, data), (result) => ({ code: codeOf(result), result })),
     Replace: ({ body, caller, data }) =>
