@@ -4,12 +4,13 @@ import { Cause, Console, Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
 import { adminCommandTree } from "./cli/admin.ts"
 import { connectCommand } from "./cli/connect.ts"
+import { knownHostsCommand } from "./cli/knownHosts.ts"
 import { serveCommand } from "./cli/serve.ts"
 import { VERSION } from "./protocol/Limits.ts"
 
 const fip = Command.make("fip").pipe(
   Command.withDescription("File Interaction Protocol: a place for a group's files"),
-  Command.withSubcommands([serveCommand, connectCommand, adminCommandTree])
+  Command.withSubcommands([serveCommand, connectCommand, adminCommandTree, knownHostsCommand])
 )
 
 // A second signal does not wait for anything.

@@ -4,7 +4,7 @@
  *
  * Every connection settles trust before it is used. All of them are closed when the scope is.
  */
-import { Effect, type Scope } from "effect"
+import { Effect, Fiber, type Scope } from "effect"
 import type { Refusal } from "../protocol/Refusal.ts"
 import {
   ConnectError,
@@ -22,6 +22,9 @@ import type { Trust } from "./Trust.ts"
 
 /** How often a request is sent, all in all, when connections break under it. */
 export const MAX_ATTEMPTS = 3
+
+/** How long closing waits for what the server says of its keys to come. */
+const LEARN_TIMEOUT = "1 second"
 
 /** A lane that nobody uses is kept for so long. */
 const LANE_IDLE_MILLIS = 10_000
@@ -53,11 +56,13 @@ export const makeLink = Effect.fnUntraced(function*(
   const open = new Set<Connection>()
   const idleLanes = new Map<Connection, NodeJS.Timeout>()
   let closed = false
-  const scope = yield* Effect.scope
+  const learning = new Set<Fiber.Fiber<void>>()
 
   yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
+    Effect.gen(function*() {
       closed = true
+      // A client that lives for one request only must hear of the server's next key, too.
+      yield* Effect.timeoutOption(Effect.interruptible(Fiber.awaitAll(learning)), LEARN_TIMEOUT)
       for (const timer of idleLanes.values()) clearTimeout(timer)
       for (const connection of open) connection.close()
     })
@@ -78,11 +83,13 @@ export const makeLink = Effect.fnUntraced(function*(
           () => Effect.sync(() => connection.close())
         )
         trusted = true
-        // The lanes of a link lead to the server that it has learnt of.
-        yield* Effect.forkIn(trust.learn(dialled, connection), scope)
-        if (closed) connection.close()
         open.add(connection)
         dialled.socket.once("close", () => open.delete(connection))
+        if (closed) connection.close()
+        // Ends with the connection at the latest; the finalizer waits for it.
+        const fiber = yield* Effect.forkDetach(Effect.interruptible(trust.learn(dialled, connection)))
+        learning.add(fiber)
+        fiber.addObserver(() => learning.delete(fiber))
         return connection
       })
     )

@@ -87,6 +87,7 @@ export const makeTrust = (address: HostPort, options: ClientOptions): Trust => {
     )
   })
 
+  /** True when the pinned key has announced the one that is presented. */
   const announced = Effect.fnUntraced(function*({ fingerprint, standing }: Pin, presented: Fingerprint) {
     if (standing === undefined || standing.next !== presented) return false
     const next = { ...standing, sequence: standing.sequence + 1, next: undefined }

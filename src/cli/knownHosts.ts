@@ -1,0 +1,144 @@
+/** `fip known-hosts`: the keys of servers that this user's clients have pinned. */
+import { Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import type { LocalFileError } from "../client/ClientError.ts"
+import { formatHostPort, type HostPort, normalise } from "../client/HostPort.ts"
+import { defaultPath, findPin, type KnownHost, listPins, removePin } from "../client/KnownHosts.ts"
+import { DEFAULT_PORT } from "../protocol/Limits.ts"
+import { ShellExit } from "./connect.ts"
+import { ExitStatus, failureOf, UsageError } from "./shell/Failure.ts"
+import { formatPairs, formatTable, formatTime } from "./shell/format.ts"
+import { Output } from "./shell/Output.ts"
+import { JsonMode, type Outcome, reportFailure, reportOutcome } from "./shell/Report.ts"
+
+const common = {
+  knownHosts: Flag.String("known-hosts").pipe(
+    Flag.withMetavar("file"),
+    Flag.withDescription("where keys of servers are pinned (default $XDG_CONFIG_HOME/fip/known_hosts)"),
+    Flag.optional
+  ),
+  json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false))
+}
+
+const server = {
+  host: Argument.String("host").pipe(Argument.withDescription("the server: name, address, or host:port")),
+  port: Argument.String("port").pipe(
+    Argument.withDescription(`its port (default ${DEFAULT_PORT})`),
+    Argument.optional
+  )
+}
+
+/** `host`, `host port` and `host:port`, as fip prints it. */
+const addressOf = (host: string, port: Option.Option<string>): Effect.Effect<HostPort, UsageError> => {
+  const [, bare = host, behind] = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(host) ?? []
+  const number = Number(Option.getOrElse(port, () => behind ?? String(DEFAULT_PORT)))
+  return Effect.mapError(
+    Effect.fromResult(normalise(bare, number)),
+    (message) => new UsageError({ message })
+  )
+}
+
+const timeOf = ({ fields }: KnownHost): string => fields.get("changed_at") ?? fields.get("pinned_at") ?? ""
+
+const jsonOf = ({ at, fields, fingerprint, standing }: KnownHost) => ({
+  host: at,
+  fingerprint,
+  pinned_at: fields.get("pinned_at"),
+  changed_at: fields.get("changed_at"),
+  server_id: standing?.serverId,
+  generation: standing?.generation,
+  sequence: standing?.sequence,
+  next: standing?.next,
+  recovery: standing?.recovery
+})
+
+const pairsOf = (host: KnownHost): ReadonlyArray<readonly [string, string]> => {
+  const { fingerprint, pinned_at, changed_at, next, recovery, sequence, server_id } = jsonOf(host)
+  const pairs: ReadonlyArray<readonly [string, string | undefined]> = [
+    ["fingerprint", fingerprint],
+    ["pinned", pinned_at === undefined ? undefined : formatTime(pinned_at)],
+    ["changed", changed_at === undefined ? undefined : formatTime(changed_at)],
+    ["sequence", sequence?.toString()],
+    ["next key", next],
+    ["recovery key", recovery],
+    ["server id", server_id]
+  ]
+  return pairs.flatMap(([name, value]) => value === undefined ? [] : [[name, value]])
+}
+
+const unknown = (address: HostPort, path: string): UsageError =>
+  new UsageError({ message: `nothing is pinned for ${formatHostPort(address)} in ${path}` })
+
+const run = (
+  command: string,
+  { json, knownHosts }: { readonly json: boolean; readonly knownHosts: Option.Option<string> },
+  use: (path: string) => Effect.Effect<Omit<Outcome, "code">, UsageError | LocalFileError>
+) =>
+  use(Option.getOrElse(knownHosts, defaultPath)).pipe(
+    Effect.flatMap((outcome) => reportOutcome(command, { code: "local:ok", ...outcome })),
+    // Who reads the output has had enough.
+    Effect.catchTag("OutputClosed", () => Effect.void),
+    Effect.catch((error) =>
+      Effect.andThen(
+        reportFailure(command, failureOf(error, "request")),
+        Effect.fail(new ShellExit({ status: ExitStatus.USAGE }))
+      )
+    ),
+    Effect.provideService(JsonMode, json),
+    Effect.provide(Output.layer)
+  )
+
+const list = Command.make(
+  "list",
+  { common },
+  ({ common }) =>
+    run("known-hosts list", common, (path) =>
+      Effect.map(listPins(path), (hosts) => ({
+        message: `${hosts.length} servers`,
+        result: { hosts: hosts.map(jsonOf) },
+        text: formatTable(
+          [{ title: "server" }, { title: "fingerprint" }, { title: "since" }],
+          hosts.map((host) => [host.at, host.fingerprint, timeOf(host) === "" ? "" : formatTime(timeOf(host))])
+        )
+      })))
+).pipe(Command.withDescription("The servers whose keys are pinned"))
+
+const show = Command.make(
+  "show",
+  { server, common },
+  ({ common, server }) =>
+    run(
+      "known-hosts show",
+      common,
+      Effect.fnUntraced(function*(path) {
+        const address = yield* addressOf(server.host, server.port)
+        const host = yield* findPin(path, address)
+        if (host === undefined) return yield* unknown(address, path)
+        return { message: host.fingerprint, result: jsonOf(host), text: formatPairs(pairsOf(host)) }
+      })
+    )
+).pipe(Command.withDescription("What is known of a server's keys"))
+
+const remove = Command.make(
+  "remove",
+  { server, common },
+  ({ common, server }) =>
+    run(
+      "known-hosts remove",
+      common,
+      Effect.fnUntraced(function*(path) {
+        const address = yield* addressOf(server.host, server.port)
+        const host = yield* removePin(path, address)
+        if (host === undefined) return yield* unknown(address, path)
+        return {
+          message: `${host.at} is forgotten (its key was ${host.fingerprint}): it will be new when it is met again`,
+          result: jsonOf(host)
+        }
+      })
+    )
+).pipe(Command.withDescription("Forget a server: the next connection pins its key anew"))
+
+export const knownHostsCommand = Command.make("known-hosts").pipe(
+  Command.withDescription("The keys of servers that are pinned: list, show, remove"),
+  Command.withSubcommands([list, show, remove])
+)
