@@ -147,12 +147,13 @@ export class ServerIdentity extends Context.Service<ServerIdentity, {
       const turns = yield* Semaphore.make(1)
 
       const adopt = (next: IdentityState) => {
-        if (next.fingerprint !== state.fingerprint) {
-          previous = state
+        const before = state
+        state = next
+        if (next.fingerprint !== before.fingerprint) {
+          previous = before
           const live = liveOf(next)
           for (const follower of followers) follower(live)
         }
-        state = next
         return next
       }
 
