@@ -10,7 +10,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import type { PGlite } from "@electric-sql/pglite"
-import { Data, Effect, Layer, Redacted, type Scope } from "effect"
+import { Data, Effect, Layer, Predicate, Redacted, type Scope } from "effect"
 import { Migrator } from "effect/sql"
 import type { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
@@ -28,6 +28,12 @@ import { ServerConfig } from "./ServerConfig.ts"
 /** The database cannot be used. `message` is a sentence for the person who starts the server. */
 export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly message: string }> {}
 
+/** PostgreSQL quotes the row that it refuses, with whatever hash or name is in it: not for a log. */
+const dropRow = (error: SqlError): void => {
+  const { cause } = error.reason
+  if (Predicate.hasProperty(cause, "detail")) Reflect.deleteProperty(cause, "detail")
+}
+
 /**
  * What a request is refused with when its statement failed. A refusal passes as it is, so that one `mapError` serves a
  * whole transaction. What happened is the refusal's `cause`, for the log; nothing of it is in the message.
@@ -41,6 +47,7 @@ export const databaseRefusal = (error: SqlError | Refusal): Refusal => {
       retry_after_ms: 1000
     })
     : new Refusal({ code: "3:db", message: "the server's database failed; its log says why" })
+  dropRow(error)
   refusal.cause = error
   return refusal
 }
