@@ -158,10 +158,9 @@ export class UploadSessions extends Context.Service<UploadSessions, {
         for (const run of runs) session.noted.add(run.position, run.position + run.length)
       })
 
-      /** Notes what has arrived. In the session's turn. */
+      /** Notes what has arrived, and when the upload was last used. In the session's turn. */
       const save = Effect.fnUntraced(function*(session: UploadSession) {
-        const runs = yield* compute(session, (content, read) => content.runs(session.noted, read))
-        if (runs.length > 0) yield* note(session, runs)
+        yield* note(session, yield* compute(session, (content, read) => content.runs(session.noted, read)))
       })
 
       /** The same, beside the parts that come meanwhile. */
