@@ -140,6 +140,8 @@ export class Listing extends Context.Service<Listing, {
         const isSelf = ownerName?.toLowerCase() === caller.username.toLowerCase()
         const owner = ownerName === undefined
           ? undefined
+          : isSelf
+          ? sql`${caller.userId}::bigint`
           : sql`(select user_id from users where username_key = ${ownerName.toLowerCase()})`
         const bound = prefix === "" ? nothing : sql`and f.name < ${behindFolder(prefix)}`
         const indexed = scope === "shared"

@@ -300,7 +300,7 @@ it.layer(TestDatabase.pglite, { timeout: 60_000 })((it) => {
               fc.array(operation, { minLength: 3, maxLength: 14, size: "max" }),
               (operations) => run(check(operations, dataDir))
             ),
-            { numRuns: Number(process.env["FIP_TEST_RUNS"] ?? 150) }
+            { numRuns: Number(process.env["FIP_TEST_RUNS"] ?? 100) }
           )
         )
       }),
