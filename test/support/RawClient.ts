@@ -78,7 +78,7 @@ export class RawClient {
     })
   }
 
-  static open(port: number, options: ConnectionOptions = {}): Promise<RawClient> {
+  static open(port: number, options: ConnectionOptions & { readonly localAddress?: string } = {}): Promise<RawClient> {
     return new Promise((resolve, reject) => {
       const socket = connect({
         port,

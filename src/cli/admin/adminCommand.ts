@@ -55,7 +55,7 @@ export const adminCommand = <K extends AdminCommandName, const Config extends Co
         const dataDir = yield* dataDirOf(Option.getOrUndefined(common.dataDir))
         const result = yield* ask(dataDir, asks, input)
         const { both, ...said } = definition.say(result)
-        yield* reportOutcome(asks, { code: "1:ok", result: Object(result), ...said })
+        yield* reportOutcome(asks, { code: "1:ok", result, ...said })
         if (both === true && !common.json) yield* note(said.message)
       })
       yield* run.pipe(

@@ -8,6 +8,7 @@ import { defaults, ServerConfig, type ServerSettings } from "../../../src/server
 import { UserManager } from "../../../src/server/UserManager.ts"
 import type { Argon2Parameters } from "../../../src/server/users/PasswordHash.ts"
 import { PasswordParameters } from "../../../src/server/users/PasswordHasher.ts"
+import { UserAdmin } from "../../../src/server/users/UserAdmin.ts"
 
 /** A tenth of a millisecond. */
 export const cheap: Argon2Parameters = { memory: 8, passes: 1, lanes: 1 }
@@ -19,7 +20,7 @@ export const password = Password.make("correct horse")
 export const otherPassword = Password.make("battery staple")
 
 const configured = (settings: Partial<ServerSettings>, parameters: Argon2Parameters) =>
-  UserManager.layer.pipe(
+  Layer.mergeAll(UserManager.layer, UserAdmin.layer).pipe(
     Layer.provide(Layer.mergeAll(
       Layer.succeed(ServerConfig, {
         ...defaults,
@@ -40,6 +41,10 @@ export const layer = (settings: Partial<ServerSettings> = {}) => configured(sett
 /** Another server, or the same one started again, on the database of the test. Stops with the test's scope. */
 export const start = (settings: Partial<ServerSettings> = {}, parameters: Argon2Parameters = cheap) =>
   Effect.map(Layer.build(Layer.fresh(configured(settings, parameters))), (context) => Context.get(context, UserManager))
+
+/** The administrator of another server on that database. */
+export const startAdmin = (settings: Partial<ServerSettings> = {}) =>
+  Effect.map(Layer.build(Layer.fresh(configured(settings, cheap))), (context) => Context.get(context, UserAdmin))
 
 /** A name that no other test has. */
 export const newName = (): Username => Username.make(`User-${randomBytes(6).toString("hex")}`)
