@@ -57,6 +57,9 @@ export interface ConnectionOptions {
   readonly onLeaving: (message: string) => void
 }
 
+/** A server that owes answers must complete one, or send so much, within twice the silence that it may keep. */
+const PROGRESS_BYTES = 64 * 1024
+
 const isLarge = ({ data }: RequestMessage): boolean => data.length > SMALL_BYTES
 
 /** Refused locally: the parser then reads the message to its end and keeps nothing of it. */
@@ -76,6 +79,9 @@ export class Connection {
   private blocked = false
   private corked = false
   private paused = false
+  /** When the server last got on with what it owes, and what has come since. */
+  private progressAt = 0
+  private received = 0
   private leaving = false
   private loss: Loss | undefined
 
@@ -94,7 +100,7 @@ export class Connection {
       this.fail(new ConnectionLost({ message: "the server closed the connection" }))
       return
     }
-    socket.on("data", (chunk: Uint8Array) => this.parser.push(chunk))
+    socket.on("data", (chunk: Uint8Array) => this.onData(chunk))
     socket.on("drain", () => {
       this.blocked = false
       this.pump()
@@ -143,6 +149,7 @@ export class Connection {
     this.paused = false
     // The silence before this moment was ours.
     this.socket.setTimeout(this.options.silenceMillis)
+    this.progress()
     this.socket.resume()
   }
 
@@ -160,6 +167,7 @@ export class Connection {
       const [id, entry] = first
       this.largeIsNext = waiting === this.small
       waiting.delete(id)
+      if (this.inFlight.size === 0) this.progress()
       this.inFlight.set(id, entry)
       this.write(id, entry)
     }
@@ -181,6 +189,8 @@ export class Connection {
     const head = Buffer.concat(apart ? [header, auth, body] : [header, auth, body, data])
     const onWritten = () => {
       entry.written = true
+      // The server owes nothing before it has the request.
+      this.progress()
       if (entry.early !== undefined) this.deliver(id, entry, entry.early)
     }
     if (apart) {
@@ -254,6 +264,7 @@ export class Connection {
   /** A request has been answered: its place goes to the next. */
   private forget(header: ReplyHeader): void {
     this.inFlight.delete(header.id)
+    this.progress()
     if (header.ended_connection) this.leave("the server is closing the connection")
     else if (this.leaving) this.closeWhenIdle()
     else this.pump()
@@ -276,6 +287,20 @@ export class Connection {
 
   private closeWhenIdle(): void {
     if (this.inFlight.size === 0) this.fail(new ConnectionLost({ message: "the server closed the connection" }))
+  }
+
+  private onData(chunk: Uint8Array): void {
+    this.received += chunk.length
+    if (this.received >= PROGRESS_BYTES) this.progress()
+    this.parser.push(chunk)
+    // Every byte ends the silence, so a server could keep its clients waiting for ever by one now and then.
+    if (this.inFlight.size === 0 || performance.now() - this.progressAt <= 2 * this.options.silenceMillis) return
+    this.fail(new ConnectionLost({ message: "the server sends, but does not get on with what it was asked for" }))
+  }
+
+  private progress(): void {
+    this.progressAt = performance.now()
+    this.received = 0
   }
 
   private onSilence(): void {

@@ -128,6 +128,29 @@ describe("Connection", () => {
       assert.match(error.message, /has not answered.*may or may not/)
     }))
 
+  for (
+    const [what, drip] of [
+      [
+        "announces again and again that it is leaving",
+        ({ peer }: Received<"Create">) => peer.send({ id: 0, code: "3:s", body: { message: "soon" } })
+      ],
+      ["sends its answer byte by byte", ({ peer }: Received<"Create">) => peer.socket.write("{")]
+    ] as const
+  ) {
+    it.live(`gives up on a server that ${what}, and never answers`, () =>
+      Effect.gen(function*() {
+        const timers: Array<NodeJS.Timeout> = []
+        const { client } = yield* loggedIn(
+          { Create: (request) => void timers.push(setInterval(() => drip(request), 10)) },
+          { replyTimeout: "100 millis" }
+        )
+        const error = yield* Effect.flip(client.create("a", "text"))
+        for (const timer of timers) clearInterval(timer)
+        assert.strictEqual(error._tag, "ConnectionLost")
+        assert.match(error.message, /does not get on/)
+      }))
+  }
+
   it.live("asks again after a reply that broke off, when that is safe", () =>
     Effect.gen(function*() {
       const { client, notices, server } = yield* loggedIn({
