@@ -7,6 +7,7 @@
 import { randomUUID } from "node:crypto"
 import { dirname, join } from "node:path"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
+import { AppendQueue, type Location } from "./AppendQueue.ts"
 import { type Disk, readAll } from "./Disk.ts"
 import { SegmentId } from "./Extent.ts"
 import { diskRefusal, SegmentFile } from "./SegmentFile.ts"
@@ -34,7 +35,7 @@ export class DiskSegments {
   private readonly failed = new Map<SegmentId, Refusal>()
   private readonly folders = new Map<string, Promise<void>>()
   private shared: Shared | undefined
-  private opening: Promise<Shared> | undefined
+  private readonly appends = new AppendQueue((chunks, length) => this.write(chunks, length))
 
   constructor(disk: Disk, root: string) {
     this.disk = disk
@@ -76,35 +77,28 @@ export class DiskSegments {
     }
   }
 
-  /** The shared segment with room in it. */
-  private current(): Shared | Promise<Shared> {
+  /** The shared segment with room in it. One at a time, as appends are. */
+  private async current(): Promise<Shared> {
     const { shared } = this
     if (shared !== undefined && shared.tail < SHARED_SEGMENT_BYTES && !shared.file.hasFailed) return shared
-    this.opening ??= (async () => {
-      try {
-        const segment = SegmentId(randomUUID())
-        const file = await this.openForWriting(segment)
-        this.shared?.file.retire()
-        this.shared = { segment, file, tail: 0 }
-        return this.shared
-      } finally {
-        this.opening = undefined
-      }
-    })()
-    return this.opening
+    const segment = SegmentId(randomUUID())
+    const file = await this.openForWriting(segment)
+    shared?.file.retire()
+    this.shared = { segment, file, tail: 0 }
+    return this.shared
   }
 
-  async append(chunks: ReadonlyArray<Uint8Array>, length: number): Promise<{ segment: SegmentId; offset: number }> {
-    let shared = this.current()
-    while (shared instanceof Promise) {
-      await shared
-      // Others that waited for the same segment may have filled it.
-      shared = this.current()
-    }
+  private async write(chunks: ReadonlyArray<Uint8Array>, length: number): Promise<Location> {
+    const shared = await this.current()
     const offset = shared.tail
+    // Taken even if the write fails: nobody else writes there.
     shared.tail += length
     await shared.file.write(offset, chunks)
     return { segment: shared.segment, offset }
+  }
+
+  append(chunks: ReadonlyArray<Uint8Array>, length: number): Promise<Location> {
+    return this.appends.append(chunks, length)
   }
 
   /** Opens a segment for a writer of its own, making it unless it is there. */

@@ -9,16 +9,11 @@ import { Context, Effect, Layer, type Scope } from "effect"
 import { join } from "node:path"
 import { Refusal } from "../../protocol/Refusal.ts"
 import { ServerConfig } from "../ServerConfig.ts"
+import type { Location } from "./AppendQueue.ts"
 import { Disk } from "./Disk.ts"
 import { DiskSegments } from "./DiskSegments.ts"
 import type { SegmentId } from "./Extent.ts"
 import { diskRefusal } from "./SegmentFile.ts"
-
-/** Where an append went. */
-export interface Location {
-  readonly segment: SegmentId
-  readonly offset: number
-}
 
 /** A segment that one upload fills, in any order. */
 export interface SegmentWriter {

@@ -2,10 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, type Scope } from "effect"
 import { randomBytes, randomUUID } from "node:crypto"
 import { Refusal } from "../../../src/protocol/Refusal.ts"
+import type { Location } from "../../../src/server/files/AppendQueue.ts"
 import { Disk } from "../../../src/server/files/Disk.ts"
 import { SHARED_SEGMENT_BYTES } from "../../../src/server/files/DiskSegments.ts"
 import { SegmentId } from "../../../src/server/files/Extent.ts"
-import { type Location, SegmentStore } from "../../../src/server/files/SegmentStore.ts"
+import { SegmentStore } from "../../../src/server/files/SegmentStore.ts"
 import * as Storage from "./Storage.ts"
 
 const readAt = (store: SegmentStore["Service"], { offset, segment }: Location, length: number) =>
