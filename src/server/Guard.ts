@@ -80,14 +80,6 @@ export class Guard extends Context.Service<Guard, {
       const typical = new Typical()
 
       const millisNow = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
-      const measured = <A, E>(work: Effect.Effect<A, E>) =>
-        Effect.gen(function*() {
-          const started = yield* millisNow
-          const result = yield* work
-          const ended = yield* millisNow
-          return { result, started, ended }
-        })
-
       /** How long the next guess has to wait. A clock that was set back makes nobody wait longer than the delay. */
       const waitOf = ({ failed_at, failures }: Guesses, free: number, now: number): number => {
         if (failures < free) return 0
@@ -116,13 +108,9 @@ export class Guard extends Context.Service<Guard, {
         found: ReadonlyArray<Guesses>,
         check: (lane: Lane) => Effect.Effect<A | undefined, Refusal>
       ) {
-        const { ended, result: value, started } = yield* measured(Effect.gen(function*() {
-          const value = yield* check(lane)
-          if (value === undefined) yield* noteLocked(guess, yield* count(buckets, yield* Clock.currentTimeMillis))
-          return value
-        }))
+        const value = yield* check(lane)
         if (value === undefined) {
-          if (lane === "stranger") typical.add(ended - started, ended)
+          yield* noteLocked(guess, yield* count(buckets, yield* Clock.currentTimeMillis))
           yield* noteWrong(guess, "wrong")
           return undefined
         }
@@ -157,8 +145,10 @@ export class Guard extends Context.Service<Guard, {
       ): Effect.fn.Return<A, Refusal> {
         const account = accountBucket(guess.username)
         const address = `address ${addressKey(guess.address)}`
-        const started = yield* millisNow
+        let started = yield* millisNow
         const turn = Effect.gen(function*() {
+          // Waiting for one's turn is not what a wrong password takes.
+          started = yield* millisNow
           const now = yield* Clock.currentTimeMillis
           const found = yield* find([account, address], now)
           const wait = (bucket: string, free: number): number =>
@@ -166,7 +156,10 @@ export class Guard extends Context.Service<Guard, {
           const addressWait = wait(address, config.addressGuesses)
           if (addressWait > 0) return yield* tooMany("too many wrong passwords from your address", addressWait)
           if (wait(account, config.accountGuesses) > 0) return "locked" as const
-          return { value: yield* tried(guess, "stranger", [account, address], found, check) }
+          const value = yield* tried(guess, "stranger", [account, address], found, check)
+          const ended = yield* millisNow
+          if (value === undefined) typical.add(ended - started, ended)
+          return { value }
         })
         const done = yield* accounts.take(account, addresses.take(address, turn))
         if (Option.isSome(done) && Option.isNone(done.value)) {
@@ -183,8 +176,10 @@ export class Guard extends Context.Service<Guard, {
         return outcome.value ?? (yield* wrong)
       })
 
-      const first = yield* measured(hasher.verify(randomBytes(16).toString("hex"), undefined, "stranger"))
-      typical.add(first.ended - first.started, first.ended)
+      const before = yield* millisNow
+      yield* hasher.verify(randomBytes(16).toString("hex"), undefined, "stranger")
+      const after = yield* millisNow
+      typical.add(after - before, after)
 
       yield* Clock.currentTimeMillis.pipe(
         Effect.flatMap((now) => repo.sweep(new Date(now - memory))),
