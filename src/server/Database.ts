@@ -10,9 +10,9 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import type { PGlite } from "@electric-sql/pglite"
-import { Data, Effect, Layer, Predicate, Redacted, type Scope } from "effect"
+import { Context, Data, Effect, Layer, Predicate, Redacted, type Scope } from "effect"
 import { Migrator } from "effect/sql"
-import type { SqlClient } from "effect/sql/SqlClient"
+import { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { join } from "node:path"
 import { migrations } from "../../migrations/index.ts"
@@ -82,9 +82,25 @@ const connectFailure = (error: SqlError, where: string): DatabaseError => {
   }
 }
 
+/**
+ * Makes a transaction fail whose connection ended. The client takes it for a defect that there is nothing to roll back
+ * on.
+ */
+const failWhenCutOff = (sql: SqlClient): void => {
+  const { withTransaction } = sql
+  Object.assign(sql, {
+    withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+      Effect.catchDefect(
+        withTransaction(effect),
+        (defect) => isSqlError(defect) ? Effect.fail(defect) : Effect.die(defect)
+      )
+  })
+}
+
 /** A client and the tables it needs. */
 const layerOf = (where: string, config: PgClient.PgPoolConfig) => {
   const client = PgClient.layer({ applicationName: "fip", types: makeTypes(), ...config }).pipe(
+    Layer.tap((context) => Effect.sync(() => failWhenCutOff(Context.get(context, SqlClient)))),
     Layer.catch((error) => Layer.effectContext(Effect.fail(connectFailure(error, where))))
   )
   return Layer.effectDiscard(migrate(where)).pipe(Layer.provideMerge(client))

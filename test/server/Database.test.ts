@@ -1,5 +1,5 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { migrations } from "../../migrations/index.ts"
 import { refuse } from "../../src/protocol/Refusal.ts"
@@ -124,6 +124,20 @@ describe("Database on PostgreSQL", () => {
         )
         assert.lengthOf(rows, Object.keys(migrations).length)
       }
+    }).pipe(Effect.scoped))
+
+  it.live("reports a connection that ends within a transaction as a failure to try again, and goes on", () =>
+    Effect.gen(function*() {
+      const databaseUrl = yield* TestDatabase.postgresUrl
+      const sql = Context.get(yield* Layer.build(openDatabase({ dataDir: "/nowhere", databaseUrl })), SqlClient)
+      yield* sql`create table halves (n bigint)`
+      const error = yield* sql`insert into halves values (1)`.pipe(
+        Effect.andThen(sql`select pg_terminate_backend(pg_backend_pid())`),
+        sql.withTransaction,
+        Effect.flip
+      )
+      assert.strictEqual(databaseRefusal(error).retry_after_ms, 1000)
+      assert.deepStrictEqual(yield* sql`select n from halves`, [])
     }).pipe(Effect.scoped))
 
   it.live("says in one sentence why a PostgreSQL cannot be used, without the password", () =>
