@@ -89,10 +89,9 @@ const logging = Config.all({
 })
 
 /** Every key a config file may have. */
-const KEYS: ReadonlySet<string> = new Set([
-  ...["host", "port", "data_dir", "database_url", "registration", "log_level", "log_format"],
-  ...Object.keys(defaults).map(snake)
-])
+const KEYS: ReadonlySet<string> = new Set(
+  ["data_dir", "log_level", "log_format", ...Object.keys(defaults).map(snake)]
+)
 
 const readConfigFile = Effect.fnUntraced(function*(path: string) {
   const text = yield* Effect.tryPromise({

@@ -75,12 +75,10 @@ export class ReplyWriter {
       if (this.closed) return
       remaining = chunk === undefined ? 0 : remaining - chunk.length
       const last = remaining === 0
-      if (last) {
-        const sha256 = content.sha256()
-        if (sha256 !== undefined) body = { ...body, sha256 }
-      }
+      const sha256 = last ? content.sha256() : undefined
+      const carried = sha256 === undefined ? body : { ...body, sha256 }
       this.uncork()
-      this.write(this.message(id, last ? "1:read" : "0:read", body, chunk?.length ?? 0, !last, last && ended))
+      this.write(this.message(id, last ? "1:read" : "0:read", carried, chunk?.length ?? 0, !last, last && ended))
       if (chunk !== undefined) this.write(chunk)
       if (last) return
       body = undefined
