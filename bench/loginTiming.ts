@@ -15,6 +15,9 @@ import { ask } from "../src/cli/admin/AdminClient.ts"
 import { Username } from "../src/protocol/Identity.ts"
 import { RawClient } from "../test/support/RawClient.ts"
 
+/** The share of `values` that are at most `x`. */
+const below = (values: ReadonlyArray<number>, x: number) => values.filter((value) => value <= x).length / values.length
+
 const program = fileURLToPath(new URL("../bin/fip.js", import.meta.url))
 const attempts = Number(process.argv[2] ?? 200)
 /** Wrong guesses at one account before it is locked. */
@@ -89,8 +92,6 @@ try {
 
   const sorted = (name: string) => (millis.get(name) ?? []).toSorted((a, b) => a - b)
   const reference = sorted("wrong password")
-  const below = (values: ReadonlyArray<number>, x: number) =>
-    values.filter((value) => value <= x).length / values.length
   const distance = (values: ReadonlyArray<number>) =>
     Math.max(...[...values, ...reference].map((x) => Math.abs(below(values, x) - below(reference, x))))
   const critical = 1.628 * Math.sqrt(2 / attempts)

@@ -40,13 +40,14 @@ export interface Exchange {
   ) => Effect.Effect<Outgoing<RequestName>, Refusal>
 }
 
+/** Decodes a proof that says nothing about who calls. */
+const guest =
+  <A extends Exclude<AuthKind, "token">>(kind: A) =>
+  (bytes: Uint8Array): Result.Result<{ readonly caller: undefined; readonly auth: AuthOf<A> }, Refusal> =>
+    Result.map(decodeAuth[kind](bytes), (auth) => ({ caller: undefined, auth }))
+
 /** What makes exchanges for one connection. */
 export const makeExchanges = (handlers: Handlers, authenticate: Authenticate, peer: TlsPeer) => {
-  const guest =
-    <A extends Exclude<AuthKind, "token">>(kind: A) =>
-    (bytes: Uint8Array): Result.Result<{ readonly caller: undefined; readonly auth: AuthOf<A> }, Refusal> =>
-      Result.map(decodeAuth[kind](bytes), (auth) => ({ caller: undefined, auth }))
-
   const prove: { readonly [A in AuthKind]: (bytes: Uint8Array) => Result.Result<Proof<A>, Refusal> } = {
     none: guest("none"),
     password: guest("password"),
