@@ -26,7 +26,9 @@ export class HashPlaces {
           this.free--
           return Effect.ensuring(restore(work), give)
         }
-        return Effect.flatMap(restore(this.wait(lane)), () => attempt(restore))
+        // Who was woken and goes away instead passes it on.
+        const waited = Effect.onInterrupt(restore(this.wait(lane)), () => Effect.sync(() => this.wake()))
+        return Effect.flatMap(waited, () => attempt(restore))
       })
     return Effect.uninterruptibleMask(attempt)
   }
@@ -39,8 +41,7 @@ export class HashPlaces {
       }
       this.waiting[lane].add(waiter)
       return Effect.sync(() => {
-        // Who was woken and went away instead passes it on.
-        if (!this.waiting[lane].delete(waiter)) this.wake()
+        this.waiting[lane].delete(waiter)
       })
     })
   }
