@@ -1,20 +1,26 @@
 /**
- * The server's own secrets, shared by all servers on one database: made on the first start, several at a time so that
- * they can be rotated. The newest that is not retired signs; a retired one is trusted until the last token that it
- * signed has expired.
+ * The server's own secrets, shared by all servers on one database. A new one is made when the newest is a month old; it
+ * signs from two hours later on, when every server has read it, and the one before is trusted until the last token that
+ * it signed has expired. So keys change without logging anyone out, and without servers talking to each other.
  *
  * No secret is used as it is stored: one key is derived from it for each purpose.
  */
-import { Clock, Context, Duration, Effect, Layer, Schema } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { hkdfSync, randomBytes } from "node:crypto"
 import { databaseRefusal } from "../Database.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import type { TokenKey } from "./AccessToken.ts"
 
+const ROTATE_EVERY = Duration.toMillis("30 days")
+const READ_EVERY = Duration.toMillis("1 hour")
+/** How old a key is before it signs: every server has read it by then, though it missed one turn. */
+const SIGNS_AFTER = 2 * READ_EVERY
+
 const decodeRows = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({
   key_id: Schema.Int,
   secret: Schema.Uint8Array,
+  created_at: Schema.Date,
   retired_at: Schema.NullOr(Schema.Date)
 })))
 
@@ -22,6 +28,8 @@ interface Key {
   readonly keyId: number
   readonly forTokens: Uint8Array
   readonly forDigests: Uint8Array
+  readonly createdAt: number
+  /** Set by hand, for a secret that is no longer one. */
   readonly retiredAt: number | undefined
 }
 
@@ -43,40 +51,63 @@ export class SigningKeys extends Context.Service<SigningKeys, {
       const clock = yield* Clock.Clock
       const lifetime = Duration.toMillis((yield* ServerConfig).accessTokenLifetime)
 
-      // Two servers may start at once: the key with the id 1 exists once, whoever made it.
+      // Two servers may do this at once: a key of one id exists once, whoever made it.
       const load = Effect.gen(function*() {
+        const now = clock.currentTimeMillisUnsafe()
         yield* sql`
           insert into signing_keys (key_id, secret, created_at)
-          select 1, ${randomBytes(32)}, ${new Date(clock.currentTimeMillisUnsafe())}
-          where not exists (select from signing_keys)
+          select coalesce(max(key_id), 0) + 1, ${randomBytes(32)}, ${new Date(now)} from signing_keys
+          having coalesce(max(created_at) <= ${new Date(now - ROTATE_EVERY)}, true)
           on conflict do nothing`
-        const rows = yield* sql`select key_id, secret, retired_at from signing_keys order by key_id`
-        return yield* Effect.orDie(decodeRows(rows))
+        const rows = yield* sql`select key_id, secret, created_at, retired_at from signing_keys order by key_id`
+        return (yield* Effect.orDie(decodeRows(rows))).map((row): Key => ({
+          keyId: row.key_id,
+          forTokens: derive(row.secret, "fip access token 1"),
+          forDigests: derive(row.secret, "fip refresh digest 1"),
+          createdAt: row.created_at.getTime(),
+          retiredAt: row.retired_at?.getTime()
+        }))
       })
-      const keys = (yield* Effect.mapError(load, databaseRefusal)).map((row): Key => ({
-        keyId: row.key_id,
-        forTokens: derive(row.secret, "fip access token 1"),
-        forDigests: derive(row.secret, "fip refresh digest 1"),
-        retiredAt: row.retired_at?.getTime()
-      }))
-      const byId = new Map(keys.map((key) => [key.keyId, key]))
-      const newest = keys.findLast((key) => key.retiredAt === undefined)
-      if (newest === undefined) return yield* Effect.die(new Error("every row of signing_keys is retired"))
-      const { keyId } = newest
+
+      let keys = yield* Effect.mapError(load, databaseRefusal)
+      const newest = () => {
+        const good = keys.filter((key) => key.retiredAt === undefined)
+        const signsBefore = clock.currentTimeMillisUnsafe() - SIGNS_AFTER
+        // With no key that is old enough there is none that another server would rather use.
+        return good.findLast((key) => key.createdAt <= signsBefore) ?? good[0]
+      }
+      const first = newest()
+      if (first === undefined) return yield* Effect.die(new Error("every row of signing_keys is retired"))
+
+      /** Until when a token of this key can be good: some time after the next one began to sign everywhere. */
+      const trustedUntil = (key: Key): number => {
+        const next = keys.find(({ createdAt, keyId, retiredAt }) =>
+          keyId > key.keyId && createdAt >= key.createdAt && retiredAt === undefined
+        )
+        const superseded = next === undefined ? Number.POSITIVE_INFINITY : next.createdAt + SIGNS_AFTER + READ_EVERY
+        return Math.min(key.retiredAt ?? Number.POSITIVE_INFINITY, superseded) + lifetime
+      }
+
+      yield* load.pipe(
+        Effect.map((read) => {
+          keys = read
+        }),
+        Effect.catch((error) => Effect.logWarning("signing keys could not be read again", databaseRefusal(error))),
+        Effect.repeat(Schedule.spaced(Duration.millis(READ_EVERY))),
+        Effect.delay(Duration.millis(READ_EVERY)),
+        Effect.forkScoped
+      )
 
       return SigningKeys.of({
-        current: {
-          token: { keyId, secret: newest.forTokens },
-          digest: { keyId, secret: newest.forDigests }
+        get current() {
+          const { forDigests, forTokens, keyId } = newest() ?? first
+          return { token: { keyId, secret: forTokens }, digest: { keyId, secret: forDigests } }
         },
         tokenSecret: (keyId) => {
-          const key = byId.get(keyId)
-          if (key?.retiredAt !== undefined && clock.currentTimeMillisUnsafe() >= key.retiredAt + lifetime) {
-            return undefined
-          }
-          return key?.forTokens
+          const key = keys.find((key) => key.keyId === keyId)
+          return key === undefined || clock.currentTimeMillisUnsafe() >= trustedUntil(key) ? undefined : key.forTokens
         },
-        digestSecret: (keyId) => byId.get(keyId)?.forDigests
+        digestSecret: (keyId) => keys.find((key) => key.keyId === keyId)?.forDigests
       })
     })
   )
