@@ -29,7 +29,11 @@ const impostor = Effect.fnUntraced(function*(credentials: Script["Credentials"])
     yield* makeIdentity,
     credentials === undefined ? {} : { Credentials: credentials }
   )
-  const before = `127.0.0.1:${server.port} ${pinned}\n`
+  // It has met the server that it means, and heard all that there is to hear.
+  const next = (yield* makeIdentity).fingerprint
+  const before = `127.0.0.1:${server.port} ${pinned} server=${
+    "0f".repeat(16)
+  } generation=0 sequence=3 recovery=${next} next=${next}\n`
   yield* Effect.promise(() => writeFile(known, before, { mode: 0o600 }))
   const notices: Array<string> = []
   const options = {
