@@ -11,8 +11,8 @@ import { FileName, FolderPrefix } from "./FileName.ts"
 import {
   AccessToken,
   DeviceId,
-  InviteCode,
   Fingerprint,
+  InviteCode,
   Password,
   RefreshDigest,
   SessionId,
@@ -73,7 +73,9 @@ export const FileInfo = Schema.Struct({
   role: Role,
   public: Schema.Boolean,
   /** Of the whole content; absent while it has not been computed (after PATCH and APPEND). */
-  sha256: Schema.optionalKey(Sha256)
+  sha256: Schema.optionalKey(Sha256),
+  /** When it was deleted; absent unless deleted files were asked for. */
+  deleted_at: Schema.optionalKey(Timestamp)
 })
 export type FileInfo = typeof FileInfo.Type
 
@@ -282,6 +284,8 @@ export const Requests = {
       recursive: Schema.optionalKey(Schema.Boolean),
       /** `own` (default): files of `owner`; `shared`: granted to the caller; `public`: of anybody. */
       scope: Schema.optionalKey(Schema.Literals(["own", "shared", "public"])),
+      /** The caller's own deleted files, those that can still be restored, instead of the others. */
+      deleted: Schema.optionalKey(Schema.Boolean),
       limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))),
       /** `next` of the page before. */
       after: Schema.optionalKey(Schema.String)
@@ -431,7 +435,8 @@ export const Requests = {
     category: FILE,
     subcategory: 256,
     auth: "token",
-    body: Schema.Struct({ ...Target, ...Expected, version: Version }),
+    /** Without `version`, a file that was deleted comes back. */
+    body: Schema.Struct({ ...Target, ...Expected, version: Schema.optionalKey(Version) }),
     result: Written
   }),
   UploadBegin: define({
