@@ -12,10 +12,12 @@ import users from "./0001_users.ts"
 import files from "./0002_files.ts"
 import grants from "./0003_grants.ts"
 import guard from "./0004_guard.ts"
+import retention from "./0005_retention.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
   "0002_files": files,
   "0003_grants": grants,
-  "0004_guard": guard
+  "0004_guard": guard,
+  "0005_retention": retention
 }

@@ -65,7 +65,10 @@ const settings = Config.all({
   cacheBytesPerUser: size("cacheBytesPerUser", defaults.cacheBytesPerUser),
   openSegments: count("openSegments", defaults.openSegments),
   cacheIdle: duration("cacheIdle", defaults.cacheIdle),
-  uploadLifetime: duration("uploadLifetime", defaults.uploadLifetime)
+  uploadLifetime: duration("uploadLifetime", defaults.uploadLifetime),
+  keepVersions: count("keepVersions", defaults.keepVersions),
+  keepVersionsFor: duration("keepVersionsFor", defaults.keepVersionsFor),
+  keepDeletedFor: duration("keepDeletedFor", defaults.keepDeletedFor)
 })
 
 const LOG_LEVELS = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const

@@ -51,6 +51,8 @@ export interface ListOptions {
   readonly prefix?: string | undefined
   readonly recursive?: boolean | undefined
   readonly scope?: "own" | "shared" | "public" | undefined
+  /** One's own deleted files, those that can still be restored, instead of the others. */
+  readonly deleted?: boolean | undefined
 }
 
 /** One line of a listing. */
@@ -139,7 +141,8 @@ export interface FipClientShape {
   readonly rename: (file: FileInput, newName: string) => Effect.Effect<Written, RequestError>
   /** The copy is the caller's own. */
   readonly copy: (file: FileInput, newName: string) => Effect.Effect<Written, RequestError>
-  readonly restore: (file: FileInput, version: number) => Effect.Effect<Written, RequestError>
+  /** Makes an earlier version the newest one; without a version, brings back the file that was deleted last. */
+  readonly restore: (file: FileInput, version?: number) => Effect.Effect<Written, RequestError>
 
   // --- transfers between this machine's disk and the server
   /** Sends a local file. Constant memory, any size; both ends hash it. */

@@ -18,7 +18,7 @@ interface Cursor {
 
 /** Folders before files within a page. */
 export const listPages = (api: Api, options: ListOptions = {}): Stream.Stream<ListEntry, CallError> => {
-  const { owner, prefix, recursive, scope } = options
+  const { deleted, owner, prefix, recursive, scope } = options
   const start: Cursor = { after: undefined, empty: 0 }
   return Stream.paginate(
     start,
@@ -28,6 +28,7 @@ export const listPages = (api: Api, options: ListOptions = {}): Stream.Stream<Li
         prefix: prefix?.normalize("NFC"),
         recursive,
         scope,
+        deleted,
         after
       })
       if (!folders.every(isFolder)) {

@@ -223,8 +223,14 @@ export class FileStore extends Context.Service<FileStore, {
           change(caller, body, (subject) => ({ _tag: "Rename", ...subject, newName: body.new_name })),
         copy: (caller, body) =>
           change(caller, body, (subject) => ({ _tag: "Copy", ...subject, newName: body.new_name })),
-        restore: (caller, body) =>
-          change(caller, body, (subject) => ({ _tag: "Restore", ...subject, version: body.version })),
+        restore: Effect.fnUntraced(function*(caller, body) {
+          const { expected_version: expected, name, version } = body
+          if (version !== undefined) {
+            return yield* change(caller, body, (subject) => ({ _tag: "Restore", ...subject, version }))
+          }
+          const { owner } = yield* locate(caller, body)
+          return yield* committer.commit({ _tag: "Undelete", caller, ownerId: owner.userId, name, expected })
+        }),
         queryFile: Effect.fnUntraced(function*(caller, body) {
           const place = yield* locate(caller, body)
           const file = yield* Effect.fromResult(permit(place, "read"))

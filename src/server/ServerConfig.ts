@@ -51,6 +51,12 @@ export interface ServerSettings {
 
   /** An upload that nothing was added to for so long is dropped. */
   readonly uploadLifetime: Duration.Duration
+
+  /** Versions of a file kept besides the current one, and for how long after they ceased to be it. */
+  readonly keepVersions: number
+  readonly keepVersionsFor: Duration.Duration
+  /** How long a deleted file can be restored. */
+  readonly keepDeletedFor: Duration.Duration
 }
 
 export const defaults: Omit<ServerSettings, "dataDir"> = {
@@ -82,7 +88,10 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   cacheBytesPerUser: 32 * 1024 ** 2,
   openSegments: 256,
   cacheIdle: Duration.seconds(60),
-  uploadLifetime: Duration.days(7)
+  uploadLifetime: Duration.days(7),
+  keepVersions: 10,
+  keepVersionsFor: Duration.days(30),
+  keepDeletedFor: Duration.days(30)
 }
 
 export class ServerConfig extends Context.Service<ServerConfig, ServerSettings>()("fip/server/ServerConfig") {}

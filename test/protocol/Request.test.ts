@@ -101,7 +101,7 @@ describe("the body of every request", () => {
       Patch: ["name", "position"],
       Rename: ["name", "new_name"],
       Copy: ["name", "new_name"],
-      Restore: ["name", "version"],
+      Restore: ["name"],
       UploadBegin: ["name", "mode"],
       UploadPart: ["upload_id", "offset"],
       UploadStatus: ["upload_id"],

@@ -37,7 +37,11 @@ export interface Restore extends Subject {
   readonly _tag: "Restore"
   readonly version: number
 }
-export type Change = Store | Delete | Rename | Copy | Restore
+/** Brings back the file of that name that was deleted last. */
+export interface Undelete extends Subject {
+  readonly _tag: "Undelete"
+}
+export type Change = Store | Delete | Rename | Copy | Restore | Undelete
 
 /** A name under an owner. */
 export interface Slot {

@@ -11,7 +11,8 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Sha256, UploadId } from "../../protocol/Identity.ts"
 import type { GrantRole } from "../../protocol/Permission.ts"
 import type { Written } from "../../protocol/Request.ts"
-import { keyOf } from "./Change.ts"
+import type { ServerSettings } from "../ServerConfig.ts"
+import { keyOf, type Slot } from "./Change.ts"
 import type { Extent } from "./Extent.ts"
 import { bigints, booleans, bytes, documents, instants, texts, uuids } from "./parameters.ts"
 import type { FileUpdate, Plan } from "./Plan.ts"
@@ -21,6 +22,7 @@ import {
   type FileColumns,
   fileColumns,
   isLive,
+  isRestorable,
   type OwnerColumns,
   stillCurrent,
   toExtent,
@@ -50,15 +52,18 @@ export interface Range {
 
 type Run<A> = Effect.Effect<A, SqlError>
 
-export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; readonly filesPerUser: number }) => {
+export const make = (
+  sql: SqlClient,
+  settings: Pick<ServerSettings, "bytesPerUser" | "filesPerUser" | "keepDeletedFor">
+) => {
   /** Those of the owners that exist; locked. */
   const lockOwners = (ids: ReadonlyArray<number>): Run<ReadonlyArray<Owner>> =>
     Effect.map(
       sql<OwnerColumns>`
         select
           u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
-          coalesce(u.bytes_limit, ${defaults.bytesPerUser}::bigint) as bytes_limit,
-          coalesce(u.files_limit, ${defaults.filesPerUser}::bigint) as files_limit
+          coalesce(u.bytes_limit, ${settings.bytesPerUser}::bigint) as bytes_limit,
+          coalesce(u.files_limit, ${settings.filesPerUser}::bigint) as files_limit
         from unnest(${bigints(ids.toSorted((a, b) => a - b))}) as q (user_id)
         cross join lateral (select * from users u where u.user_id = q.user_id offset 0 for no key update) u`,
       (rows) => rows.map(toOwner)
@@ -84,6 +89,26 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
           offset 0
         ) g on true`,
       (rows) => rows.map((row) => ({ item: row.item, file: toFile(row), grant: row.grant_role ?? undefined }))
+    )
+
+  /** The file of each slot that was deleted last and can be restored, locked. */
+  const lockDeleted = (
+    slots: ReadonlyArray<Slot>,
+    now: Date
+  ): Run<ReadonlyArray<{ readonly item: number; readonly file: FileRow }>> =>
+    Effect.map(
+      sql<FileColumns & { readonly item: number }>`
+        select q.item, ${fileColumns}
+        from unnest(
+          ${bigints(slots.map((_, item) => item))}, ${bigints(slots.map((slot) => slot.ownerId))},
+          ${texts(slots.map((slot) => slot.name))}
+        ) as q (item, owner_id, name)
+        cross join lateral (
+          select * from files f
+          where f.owner_id = q.owner_id and f.name = q.name and ${isRestorable(now, settings.keepDeletedFor)}
+          order by f.deleted_at desc, f.file_id desc limit 1 for no key update
+        ) f`,
+      (rows) => rows.map((row) => ({ item: row.item, file: toFile(row) }))
     )
 
   /** The answers of uploads that were committed before, `undefined` for those that were not; locked. */
@@ -235,5 +260,5 @@ export const make = (sql: SqlClient, defaults: { readonly bytesPerUser: number; 
     if (plan.uploads.length > 0) yield* endUploads(plan.uploads)
   })
 
-  return { lockOwners, lockFiles, lockUploads, versions, overlapped, write }
+  return { lockOwners, lockFiles, lockDeleted, lockUploads, versions, overlapped, write }
 }

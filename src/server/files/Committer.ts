@@ -18,10 +18,11 @@ import { databaseRefusal } from "../Database.ts"
 import { roleOf } from "../permissions/Policy.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { SHUTTING_DOWN } from "./Batcher.ts"
-import { type Change, keyOf, type Restore, type Slot, slotsOf, type Store } from "./Change.ts"
+import { type Change, keyOf, type Restore, type Slot, slotsOf, type Store, type Undelete } from "./Change.ts"
 import * as ChangeRepo from "./ChangeRepo.ts"
 import type { Extent, SegmentId } from "./Extent.ts"
 import { apply, type Locked, Plan } from "./Plan.ts"
+import type { FileRow } from "./Rules.ts"
 import { SegmentStore } from "./SegmentStore.ts"
 
 /** Changes in one transaction. */
@@ -47,6 +48,7 @@ const takeGroup = (waiting: Array<Member>): ReadonlyArray<Member> => {
 }
 
 const isRestore = (change: Change): change is Restore => change._tag === "Restore"
+const isUndelete = (change: Change): change is Undelete => change._tag === "Undelete"
 const isPatch = (change: Change): change is Store =>
   change._tag === "Store" && change.mode === "patch" && change.length > 0
 
@@ -95,6 +97,15 @@ export class Committer extends Context.Service<Committer, {
           }
         }
 
+        const undeletes = group.map(({ change }) => change).filter(isUndelete)
+        const deleted = new Map<Change, FileRow>()
+        if (undeletes.length > 0) {
+          for (const { file, item } of yield* repo.lockDeleted(undeletes, now)) {
+            const change = undeletes[item]
+            if (change !== undefined) deleted.set(change, file)
+          }
+        }
+
         const patches = group.map(({ change }) => change).filter(isPatch)
         const overlapped = new Map<Change, Array<Extent>>()
         if (patches.length > 0) {
@@ -134,6 +145,7 @@ export class Committer extends Context.Service<Committer, {
             }
           },
           versionOf: (change) => restored.get(change),
+          deletedFile: (change) => deleted.get(change),
           overlapped: (change) => overlapped.get(change) ?? [],
           outcomes: uploads.length > 0 ? yield* repo.lockUploads(uploads) : new Map()
         }

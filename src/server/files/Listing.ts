@@ -16,7 +16,8 @@ import type { BodyOf, FileInfo, ResultOf } from "../../protocol/Request.ts"
 import type { Caller } from "../Caller.ts"
 import { databaseRefusal } from "../Database.ts"
 import { roleOf } from "../permissions/Policy.ts"
-import { type FileColumns, fileColumns, isLive, isPresent, type Nullable, toFile } from "./rows.ts"
+import { ServerConfig } from "../ServerConfig.ts"
+import { type FileColumns, fileColumns, isLive, isPresent, isRestorable, type Nullable, toFile } from "./rows.ts"
 import type { FileRow } from "./Rules.ts"
 
 export const timestamp = (millis: number): Timestamp => Timestamp.make(new Date(millis).toISOString())
@@ -36,18 +37,20 @@ export const toFileInfo = (owner: Username, file: FileRow, role: FileInfo["role"
 /** Behind every name in the folder, and before every other name that comes after it: `0` follows `/`. */
 const behindFolder = (folder: string): string => `${folder.slice(0, -1)}0`
 
-/** The entry that a page ended with; ids and names cannot be confused, for a name does not begin with `/`. */
+/** The entry that a page ended with, by its owner, or by itself where names are not unique; ids and names cannot be confused, for a name does not begin with `/`. */
 interface Cursor {
-  readonly ownerId: number
+  readonly id: number
   /** A file's name, or a folder's with its `/`. */
   readonly key: string
 }
 const CURSOR = /^(\d{1,15})\/([^\0]*)$/s
-const formatCursor = ({ key, ownerId }: Cursor): string => `${ownerId}/${key}`
+const formatCursor = ({ id, key }: Cursor): string => `${id}/${key}`
 const parseCursor = (text: string): Cursor | undefined => {
   const match = CURSOR.exec(text)
-  return match === null ? undefined : { ownerId: Number(match[1]), key: match[2] ?? "" }
+  return match === null ? undefined : { id: Number(match[1]), key: match[2] ?? "" }
 }
+
+const badCursor = refuse("2:ibv", "after: pass the `next` of the page before", "after")
 
 interface Row extends Nullable<FileColumns> {
   readonly key: string
@@ -66,6 +69,7 @@ export class Listing extends Context.Service<Listing, {
     Listing,
     Effect.gen(function*() {
       const sql = yield* SqlClient
+      const { keepDeletedFor } = yield* ServerConfig
       const nothing = sql.literal("")
 
       /** The caller's grants, those that count. */
@@ -127,15 +131,47 @@ export class Listing extends Context.Service<Listing, {
           select n.key, ${owner} as owner_id, n.file_id from entry n where n.place > 0`
       }
 
+      /** The caller's own deleted files, those of the same name from the last one on. */
+      const listDeleted = Effect.fnUntraced(function*(caller: Caller, body: Body): Effect.fn.Return<Page, Refusal> {
+        const now = new Date(yield* Clock.currentTimeMillis)
+        const limit = body.limit ?? MAX_PAGE
+        const prefix = body.prefix ?? ""
+        const after = body.after === undefined ? undefined : parseCursor(body.after)
+        if (body.after !== undefined && after === undefined) return yield* badCursor
+        const isSelf = body.owner === undefined || body.owner.toLowerCase() === caller.username.toLowerCase()
+        if (!isSelf || (body.scope ?? "own") !== "own") {
+          return yield* refuse("2:ibv", "only your own deleted files can be listed", "deleted")
+        }
+        const begins = after === undefined
+          ? nothing
+          : sql`and (f.name > ${after.key} or (f.name = ${after.key} and f.file_id < ${after.id}::bigint))`
+        const rows = yield* sql<FileColumns & { readonly deleted_at: Date }>`
+          select ${fileColumns}, f.deleted_at from files f
+          where f.owner_id = ${caller.userId}::bigint and ${isRestorable(now, keepDeletedFor)}
+            and f.name >= ${prefix} ${prefix === "" ? nothing : sql`and f.name < ${behindFolder(prefix)}`} ${begins}
+          order by f.name, f.file_id desc
+          limit ${limit + 1}::bigint`.pipe(Effect.mapError(databaseRefusal))
+        const page = rows.slice(0, limit)
+        const last = page.at(-1)
+        return {
+          folders: [],
+          files: page.map((row) => ({
+            ...toFileInfo(caller.username, toFile(row), "OWNER"),
+            deleted_at: timestamp(row.deleted_at.getTime())
+          })),
+          ...(rows.length > limit && last !== undefined
+            ? { next: formatCursor({ id: last.file_id, key: last.name }) }
+            : {})
+        }
+      })
+
       const list = Effect.fnUntraced(function*(caller: Caller, body: Body): Effect.fn.Return<Page, Refusal> {
         const now = new Date(yield* Clock.currentTimeMillis)
         const limit = body.limit ?? MAX_PAGE
         const scope = body.scope ?? "own"
         const prefix = body.prefix ?? ""
         const after = body.after === undefined ? undefined : parseCursor(body.after)
-        if (body.after !== undefined && after === undefined) {
-          return yield* refuse("2:ibv", "after: pass the `next` of the page before", "after")
-        }
+        if (body.after !== undefined && after === undefined) return yield* badCursor
         const ownerName = scope === "own" ? body.owner ?? caller.username : body.owner
         const isSelf = ownerName?.toLowerCase() === caller.username.toLowerCase()
         const owner = ownerName === undefined
@@ -156,7 +192,7 @@ export class Listing extends Context.Service<Listing, {
           const begins = after === undefined
             ? sql`and f.name >= ${prefix}`
             : owner === undefined
-            ? sql`and (f.name, f.owner_id) > (${after.key}, ${after.ownerId}::bigint)`
+            ? sql`and (f.name, f.owner_id) > (${after.key}, ${after.id}::bigint)`
             : sql`and f.name > ${after.key}`
           const where = sql`
             f.deleted_at is null ${owner === undefined ? nothing : sql`and f.owner_id = ${owner}`} ${begins} ${bound}`
@@ -219,12 +255,14 @@ export class Listing extends Context.Service<Listing, {
           folders,
           files,
           ...(rows.length > limit && last !== undefined
-            ? { next: formatCursor({ ownerId: last.owner_id, key: last.key }) }
+            ? { next: formatCursor({ id: last.owner_id, key: last.key }) }
             : {})
         }
       })
 
-      return Listing.of({ list })
+      return Listing.of({
+        list: (caller, body) => body.deleted === true ? listDeleted(caller, body) : list(caller, body)
+      })
     })
   )
 }

@@ -15,7 +15,8 @@ import {
   type Restore,
   type Slot,
   slotsOf,
-  type Store
+  type Store,
+  type Undelete
 } from "./Change.ts"
 import { type Extent, layOut, without } from "./Extent.ts"
 import {
@@ -84,6 +85,8 @@ export interface Locked {
   readonly placeOf: (change: Change, slot: Slot) => Place | undefined
   /** The version that a `Restore` brings back. */
   readonly versionOf: (change: Restore) => { readonly size: number; readonly sha256: Sha256 | undefined } | undefined
+  /** The file that an `Undelete` brings back. */
+  readonly deletedFile: (change: Undelete) => FileRow | undefined
   /** The current extents that a `Store` overlaps. */
   readonly overlapped: (change: Store) => ReadonlyArray<Extent>
 }
@@ -218,6 +221,22 @@ const applyRestore = (change: Restore, subject: Place, locked: Locked, plan: Pla
     return written(subject.owner, file.name, { ...restored, version })
   })
 
+const applyUndelete = (change: Undelete, subject: Place, locked: Locked, plan: Plan) =>
+  Result.gen(function*() {
+    if (subject.file !== undefined) return yield* Result.fail(occupied(subject, "name"))
+    const file = locked.deletedFile(change)
+    // Whoever had a role on it lost it when it was deleted.
+    if (file === undefined || !isVacant(subject)) return yield* Result.fail(noSuchDeletedFile(subject))
+    yield* expectVersion(subject, file, change.expected)
+    yield* afford(subject, file.size, 1)
+    plan.updated.push({ ...file, isDeleted: false })
+    charge(locked, plan, subject.owner, file.size, 1)
+    return written(subject.owner, file.name, file)
+  })
+
+const noSuchDeletedFile = (place: Place): Refusal =>
+  refuse("2:nf", `no deleted file of that name can be restored: ${labelOf(place)}`, "name")
+
 export const noSuchVersion = (place: Place, version: number): Refusal =>
   refuse("2:nf", `${labelOf(place)} has no version ${version}`, "version")
 
@@ -240,5 +259,7 @@ export const apply = (change: Change, locked: Locked, plan: Plan, now: number): 
       return applyCopy(change, subject, target, locked, plan)
     case "Restore":
       return applyRestore(change, subject, locked, plan, now)
+    case "Undelete":
+      return applyUndelete(change, subject, locked, plan)
   }
 }

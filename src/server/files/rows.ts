@@ -1,4 +1,5 @@
 /** Rows of the tables of migration 0002, and of their owners, as statements give them and as the rest of the server has them. */
+import { Duration } from "effect"
 import { type Fragment, fragment, literal, parameter } from "effect/sql/Statement"
 import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, Username } from "../../protocol/Identity.ts"
@@ -63,6 +64,14 @@ export const isLive = (now: Date): Fragment =>
     literal("::timestamptz) and not exists (select from users b where b.user_id = g.user_id and b.banned_until > "),
     parameter(now),
     literal("::timestamptz)")
+  ])
+
+/** Of `files f`: it was deleted, not too long ago, and its content has not been given up. */
+export const isRestorable = (now: Date, keepDeletedFor: Duration.Duration): Fragment =>
+  fragment([
+    literal("f.deleted_at > "),
+    parameter(new Date(now.getTime() - Duration.toMillis(keepDeletedFor))),
+    literal("::timestamptz and exists (select from versions v where v.file_id = f.file_id and v.version = f.version)")
   ])
 
 export const toOwner = (row: OwnerColumns): Owner => ({

@@ -1,5 +1,6 @@
 /** Commands that make, change and remove files with what is typed on the line. */
 import { Effect, Option } from "effect"
+import { Flag } from "effect/cli"
 import type { TransferError } from "../../../client/ClientError.ts"
 import type { ContentInput, FileInput, WriteOptions } from "../../../client/FipClient.ts"
 import { FipClient } from "../../../client/FipClient.ts"
@@ -145,15 +146,20 @@ const copy = shellCommand({
 
 const restore = shellCommand({
   name: "RESTORE",
-  summary: "Bring back an earlier version of a file as its newest one",
-  examples: [{ command: "RESTORE notes.txt --version 3" }],
+  summary: "Bring back an earlier version of a file as its newest one, or a file of yours that was deleted",
+  examples: [
+    { command: "RESTORE notes.txt --version 3" },
+    { command: "RESTORE notes.txt", description: "the one that was deleted last: LIST --deleted shows them" }
+  ],
   json: WRITTEN,
-  input: { ...target, version },
+  input: { ...target, version: Flag.optional(version) },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
     const file = yield* targetOf(input)
-    const result = yield* client.restore(file, input.version)
-    return written("1:rst", `restored version ${input.version} of ${formatFileRef(file)}`, result)
+    const version = Option.getOrUndefined(input.version)
+    const result = yield* client.restore(file, version)
+    const what = version === undefined ? "" : `version ${version} of `
+    return written("1:rst", `restored ${what}${formatFileRef(file)}`, result)
   })
 })
 

@@ -50,6 +50,9 @@ const COLUMNS = [
 
 const long = (folders: ReadonlyArray<string>, files: ReadonlyArray<FileInfo>, name: (file: FileInfo) => string) => {
   const total = files.reduce((sum, file) => sum + file.size, 0)
+  const columns = COLUMNS.map((column) =>
+    column.title === "MODIFIED" && files.some((file) => file.deleted_at !== undefined) ? { title: "DELETED" } : column
+  )
   const rows = [
     ...folders.map((folder) => ["", "", "", "", "", folder]),
     ...files.map((file) => [
@@ -57,11 +60,11 @@ const long = (folders: ReadonlyArray<string>, files: ReadonlyArray<FileInfo>, na
       file.public ? "yes" : "no",
       formatBytes(file.size),
       String(file.version),
-      formatTime(file.modified_at),
+      formatTime(file.deleted_at ?? file.modified_at),
       name(file)
     ])
   ]
-  return `${formatTable(COLUMNS, rows)}\n${formatCount(files.length, "file")}, ${formatBytes(total)}`
+  return `${formatTable(columns, rows)}\n${formatCount(files.length, "file")}, ${formatBytes(total)}`
 }
 
 export const list = shellCommand({
@@ -70,10 +73,11 @@ export const list = shellCommand({
   examples: [
     { command: "LIST" },
     { command: "LIST docs/ --long --recursive" },
-    { command: "LIST --shared", description: "what others let you read or edit" }
+    { command: "LIST --shared", description: "what others let you read or edit" },
+    { command: "LIST --deleted --long", description: "what RESTORE can bring back, and when it was deleted" }
   ],
   json: "`files` (an array of `owner`, `name`, `size`, `version`, `created_at`, `modified_at`, `role`, `public`, " +
-    "`sha256` where it is known), `folders` (an array of names that end in `/`)",
+    "`sha256` where it is known, `deleted_at` with `--deleted`), `folders` (an array of names that end in `/`)",
   input: {
     path,
     shared: Flag.Boolean("shared").pipe(
@@ -84,6 +88,10 @@ export const list = shellCommand({
       Flag.withDescription("files of anybody that are public"),
       Flag.withDefault(false)
     ),
+    deleted: Flag.Boolean("deleted").pipe(
+      Flag.withDescription("your own files that were deleted and can still be restored"),
+      Flag.withDefault(false)
+    ),
     long: Flag.Boolean("long").pipe(
       Flag.withAlias("l"),
       Flag.withDescription("with role, size, version and time"),
@@ -92,8 +100,8 @@ export const list = shellCommand({
     recursive: recursive("every file below, instead of one level and its folders")
   },
   run: Effect.fnUntraced(function*(input) {
-    if (input.shared && input.public) {
-      return yield* new UsageError({ message: "choose one of --shared and --public" })
+    if (Number(input.shared) + Number(input.public) + Number(input.deleted) > 1) {
+      return yield* new UsageError({ message: "choose one of --shared, --public and --deleted" })
     }
     const client = yield* FipClient
     const place = Option.getOrUndefined(input.path)
@@ -101,10 +109,14 @@ export const list = shellCommand({
       owner: place?.owner,
       prefix: place?.prefix,
       recursive: input.recursive,
-      scope: input.shared ? "shared" : input.public ? "public" : "own"
+      scope: input.shared ? "shared" : input.public ? "public" : "own",
+      deleted: input.deleted ? true : undefined
     })
     // Nothing below that name: it can still be the name of a file.
-    if (place?.file !== undefined && !input.shared && !input.public && files.length === 0 && folders.length === 0) {
+    if (
+      place?.file !== undefined && !input.shared && !input.public && !input.deleted && files.length === 0 &&
+      folders.length === 0
+    ) {
       files = [yield* client.queryFile(place.file)]
     }
     const name = nameFor(yield* client.session)
