@@ -41,13 +41,13 @@ const seedDataDir = async (dataDir: string): Promise<void> => {
   await engine.close()
 }
 
-const pglite = Layer.unwrap(Effect.map(
-  Effect.acquireRelease(
-    Effect.promise(async () => PGlite.create({ loadDataDir: await emptyCluster() })),
-    (engine) => Effect.promise(() => engine.close())
-  ),
-  Database.layerEngine
-))
+/** An engine in memory with nothing in it, for `Database.layerEngine`. */
+const engine = Effect.acquireRelease(
+  Effect.promise(async () => PGlite.create({ loadDataDir: await emptyCluster() })),
+  (engine) => Effect.promise(() => engine.close())
+)
+
+const pglite = Layer.unwrap(Effect.map(engine, Database.layerEngine))
 
 const withDatabase = (url: string, name: string): string => {
   const changed = new URL(url)
@@ -81,4 +81,4 @@ const postgres = Layer.unwrap(Effect.map(postgresUrl, (databaseUrl) =>
     Layer.provide(Layer.succeed(ServerConfig, { ...defaults, dataDir: join(tmpdir(), "fip-unused"), databaseUrl }))
   )))
 
-export const TestDatabase = { pglite, postgres, postgresUrl, seedDataDir }
+export const TestDatabase = { engine, pglite, postgres, postgresUrl, seedDataDir }
