@@ -2,11 +2,24 @@
  * The settings of `fip serve`: flags before environment (`FIP_…`) before config file (TOML) before defaults, all decoded
  * by one `Config`.
  */
-import { Config, ConfigProvider, Data, Duration, Effect, Layer, type LogLevel, Option, SchemaIssue } from "effect"
+import {
+  Config,
+  ConfigProvider,
+  Data,
+  Duration,
+  Effect,
+  Layer,
+  type LogLevel,
+  Option,
+  Schema,
+  SchemaIssue,
+  SchemaTransformation
+} from "effect"
 import { readFile } from "node:fs/promises"
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
 import { parse as parseToml, TomlError } from "smol-toml"
+import { systemErrorReason } from "../platform/systemError.ts"
 import { defaults, ServerConfig, type ServerSettings } from "../server/ServerConfig.ts"
 
 /** A setting that cannot be used; `message` names it and says what is wrong. */
@@ -14,10 +27,40 @@ export class SettingsError extends Data.TaggedError("SettingsError")<{ readonly 
 
 const count = (key: keyof typeof defaults & string, fallback: number) =>
   Config.Int(snake(key)).pipe(Config.withDefault(fallback))
+/** `1000000`, `64MiB`, `10 GiB`. */
+const Size = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.ByteSizeFromString,
+    SchemaTransformation.transform({
+      decode: (text) => /^\s*\d+\s*$/.test(text) ? `${text.trim()}B` : text,
+      encode: (text) => text
+    })
+  )
+)
+
+const UNITS: Readonly<Record<string, string>> = {
+  ms: "millis",
+  s: "seconds",
+  m: "minutes",
+  h: "hours",
+  d: "days",
+  w: "weeks"
+}
+
+/** `30s`, `15m`, `2h`, `90d`, as the shell's commands have it, or `90 days`. */
+const Time = Schema.String.pipe(
+  Schema.decodeTo(
+    Schema.DurationFromString,
+    SchemaTransformation.transform({
+      decode: (text) => text.replace(/^\s*(\d+)\s*(ms|[smhdw])\s*$/, (_, count, unit) => `${count} ${UNITS[unit]}`),
+      encode: (text) => text
+    })
+  )
+)
+
 const size = (key: string, fallback: number) =>
-  Config.ByteSize(snake(key)).pipe(Config.map(Number), Config.withDefault(fallback))
-const duration = (key: string, fallback: Duration.Duration) =>
-  Config.Duration(snake(key)).pipe(Config.withDefault(fallback))
+  Config.schema(Size, snake(key)).pipe(Config.map(Number), Config.withDefault(fallback))
+const duration = <A>(key: string, fallback: A) => Config.schema(Time, snake(key)).pipe(Config.withDefault(fallback))
 
 /** `cacheBytes` in code is `cache_bytes` in a file and `FIP_CACHE_BYTES` in the environment. */
 const snake = (key: string): string => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
@@ -55,7 +98,7 @@ const settings = Config.all({
   guessDelay: duration("guessDelay", defaults.guessDelay),
   guessDelayMax: duration("guessDelayMax", defaults.guessDelayMax),
   guessMemory: duration("guessMemory", defaults.guessMemory),
-  rotateEvery: Config.Duration("rotate_every").pipe(Config.withDefault(defaults.rotateEvery)),
+  rotateEvery: duration("rotateEvery", defaults.rotateEvery),
   maxConnections: count("maxConnections", defaults.maxConnections),
   handshakeTimeout: duration("handshakeTimeout", defaults.handshakeTimeout),
   idleTimeout: duration("idleTimeout", defaults.idleTimeout),
@@ -96,12 +139,24 @@ const KEYS: ReadonlySet<string> = new Set(
   ["data_dir", "log_level", "log_format", ...Object.keys(defaults).map(snake)]
 )
 
+/** Settings that are flags of `fip serve` too. */
+const FLAGS: ReadonlySet<string> = new Set([
+  "host",
+  "port",
+  "data_dir",
+  "database_url",
+  "registration",
+  "rotate_every",
+  "log_level",
+  "log_format"
+])
+
 const readConfigFile = Effect.fnUntraced(function*(path: string) {
   const text = yield* Effect.tryPromise({
     try: () => readFile(path, "utf8"),
     catch: (error) =>
       new SettingsError({
-        message: `cannot read the config file ${path}: ${error instanceof Error ? error.message : ""}`
+        message: `cannot read the config file ${path}: ${systemErrorReason(error)}`
       })
   })
   const table = yield* Effect.try({
@@ -129,7 +184,9 @@ const settingsError = (error: Config.ConfigError): SettingsError => {
   const first = describe(cause.issue).issues[0]
   const key = first?.path?.map(String).join(".") ?? ""
   return new SettingsError({
-    message: `the setting ${key} (--${key.replaceAll("_", "-")}, FIP_${key.toUpperCase()}): ${first?.message ?? ""}`
+    message: `the setting ${key} (FIP_${key.toUpperCase()}${
+      FLAGS.has(key) ? `, --${key.replaceAll("_", "-")}` : ""
+    }): ${first?.message ?? ""}`
   })
 }
 
