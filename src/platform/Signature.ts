@@ -5,6 +5,9 @@
 import { createHash, createPublicKey, type KeyObject, sign as signWith, verify as verifyWith } from "node:crypto"
 import { type ContinuityCrypto, isPublicKey } from "../protocol/Continuity.ts"
 
+/** Of its SPKI. */
+const ED25519_BYTES = 44
+
 const isEd25519 = (key: KeyObject): boolean => key.asymmetricKeyType === "ed25519"
 
 /** The SPKI of a key's public half. */
@@ -28,6 +31,19 @@ const verify: ContinuityCrypto["verify"] = (spki, message, signature) => {
     return false
   }
 }
+
+/** The same, off this thread. */
+export const verifyAside = (spki: Uint8Array, message: Uint8Array, signature: Uint8Array): Promise<boolean> =>
+  new Promise((resolve) => {
+    if (!isPublicKey(spki)) return resolve(false)
+    const key = { key: Buffer.from(spki), format: "der", type: "spki", dsaEncoding: "ieee-p1363" } as const
+    const algorithm = spki.length === ED25519_BYTES ? null : "sha256"
+    try {
+      verifyWith(algorithm, message, key, signature, (error, valid) => resolve(error === null && valid))
+    } catch {
+      resolve(false)
+    }
+  })
 
 export const continuityCrypto: ContinuityCrypto = {
   sha256: (bytes) => new Uint8Array(createHash("sha256").update(bytes).digest()),

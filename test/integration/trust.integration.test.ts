@@ -160,6 +160,18 @@ describe("trust", () => {
         assert.strictEqual(question.match(/"version"/g)?.length, 1)
       }))
 
+    it.effect("is proven four times on a connection, and not for ever to whoever asks", () =>
+      Effect.gen(function*() {
+        const { port } = yield* Server
+        const raw = yield* Effect.promise(() => RawClient.open(port))
+        const codes: Array<string> = []
+        for (let id = 1; id <= 6; id++) {
+          codes.push((yield* Effect.promise(() => raw.ask("Credentials", { id }))).header.code)
+        }
+        raw.close()
+        assert.deepStrictEqual(codes, ["1:qa", "1:qa", "1:qa", "1:qa", "2:rlex", "2:rlex"])
+      }))
+
     it.effect("is not given to one who adds a statement of his own, signed for this very connection", () =>
       Effect.gen(function*() {
         const { port } = yield* Server

@@ -1,9 +1,9 @@
 /** The chain of keys: every honest one leads a client on, and nothing else does. */
 import { assert, describe, it } from "@effect/vitest"
-import { Result } from "effect"
+import { Effect, Result } from "effect"
 import * as fc from "fast-check"
 import { generateKeyPairSync, type KeyObject } from "node:crypto"
-import { continuityCrypto, sign, spkiOf } from "../../src/platform/Signature.ts"
+import { continuityCrypto, sign, spkiOf, verifyAside } from "../../src/platform/Signature.ts"
 import {
   concat,
   type ContinuityCrypto,
@@ -133,6 +133,28 @@ describe("records and statements", () => {
     const offCurve = spkiOf(p256()).with(90, 0).with(89, 0)
     assert.isFalse(continuityCrypto.verify(offCurve, new Uint8Array(1), new Uint8Array(64)))
   })
+
+  it.live("are verified alike on this thread and aside from it", () =>
+    Effect.promise(async () => {
+      const message = new Uint8Array(100)
+      for (const key of [p256(), generateKeyPairSync("ed25519").privateKey]) {
+        const good = sign(key, message)
+        const spki = spkiOf(key)
+        const cases: ReadonlyArray<readonly [Uint8Array, Uint8Array, boolean]> = [
+          [spki, good, true],
+          [spki, good.with(9, (good[9] ?? 0) ^ 1), false],
+          [spki, good.subarray(1), false],
+          [spki, new Uint8Array(64), false],
+          [spkiOf(p256()), good, false],
+          [spki.with(spki.length - 1, 0).with(spki.length - 2, 0), good, false],
+          [new Uint8Array(0), good, false]
+        ]
+        for (const [key, signature, expected] of cases) {
+          assert.strictEqual(continuityCrypto.verify(key, message, signature), expected)
+          assert.strictEqual(await verifyAside(key, message, signature), expected)
+        }
+      }
+    }))
 
   it("are signed under labels of their own: a signature for one means nothing for the other", () => {
     const key = p256()
