@@ -194,20 +194,18 @@ export class ServerIdentity extends Context.Service<ServerIdentity, {
               )
           ),
         prepareRecovery: Effect.gen(function*() {
-          const prepared = yield* change((from) => Effect.promise(() => withFreshNext(from)))
+          const without = new IdentityError({ message: "this server has no recovery key" })
+          const prepared = yield* change((from) =>
+            from.recovery === undefined ? Effect.fail(without) : Effect.promise(() => withFreshNext(from))
+          )
           const record = recoveryRecord(prepared, yield* Clock.currentTimeMillis)
-          return record === undefined
-            ? yield* new IdentityError({ message: "this server has no recovery key" })
-            : encodeRecord(record)
+          return record === undefined ? yield* without : encodeRecord(record)
         }),
         recover: (signed) =>
-          change((from, now) =>
-            Effect.flatMap(
-              Effect.promise(() => recover(from, signed, now)),
-              (next) =>
-                typeof next === "string" ? Effect.fail(new IdentityError({ message: next })) : Effect.succeed(next)
-            )
-          ),
+          change(Effect.fnUntraced(function*(from, now) {
+            const next = yield* Effect.promise(() => recover(from, signed, now))
+            return typeof next === "string" ? yield* new IdentityError({ message: next }) : next
+          })),
         prove: Effect.fnUntraced(function*(session, pinned) {
           const known = [state, previous].find((known) => known?.fingerprint === session.fingerprint)
           if (known === undefined) {

@@ -134,6 +134,7 @@ it.live("is led by its recovery key, and by no other, to a key that nobody has s
     const identity = yield* identityIn(yield* temporaryFolder)
     const deaf = yield* meet(identity)
     assert.match((yield* Effect.flip(identity.prepareRecovery)).message, /no recovery key/)
+    assert.deepStrictEqual(yield* meet(identity), deaf)
     const recovery = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey
     const other = generateKeyPairSync("ed25519").privateKey
     yield* identity.setRecovery(spkiOf(recovery))
