@@ -54,6 +54,8 @@ export const writeAll = async (
   let at = position
   while (left.length > 0) {
     const count = await disk.write(file, left, at)
+    // A disk that takes nothing and gives no reason would be asked for ever.
+    if (count === 0) throw Object.assign(new Error("EIO: nothing was written"), { code: "EIO" })
     at += count
     left = after(left, count)
   }
