@@ -30,7 +30,7 @@ export interface Guess {
 const WAITING = 32
 const RUNNING_PER_ADDRESS = 8
 
-const SWEEP_EVERY = "1 hour"
+const SWEEP_EVERY = "1 day"
 
 const wrong = refuse(
   "2:auth",

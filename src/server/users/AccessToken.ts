@@ -59,12 +59,15 @@ const uuidAt = (bytes: Buffer, at: number): string => {
  * What a token says, when one of our keys signed it; `undefined` otherwise. `keyOf` gives the secret of a key that is
  * still trusted. Says nothing about whether the token has expired or its session has ended.
  */
-export const verify = (token: string, keyOf: (keyId: number) => Uint8Array | undefined): Claims | undefined => {
+export const verify = (
+  token: string,
+  keyOf: (keyId: number, issuedAt: number) => Uint8Array | undefined
+): Claims | undefined => {
   if (token.length > Math.ceil(MAX_BYTES * 4 / 3)) return undefined
   const bytes = Buffer.from(token, "base64url")
   if (bytes.length < MIN_BYTES || bytes.length > MAX_BYTES || bytes.readUInt8(0) !== FORMAT) return undefined
   if (bytes.toString("base64url") !== token) return undefined
-  const secret = keyOf(bytes.readUInt32BE(1))
+  const secret = keyOf(bytes.readUInt32BE(1), Number(bytes.readBigInt64BE(29)))
   if (secret === undefined) return undefined
   const end = bytes.length - MAC_BYTES
   if (!timingSafeEqual(mac(secret, bytes.subarray(0, end)), bytes.subarray(end))) return undefined

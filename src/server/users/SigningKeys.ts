@@ -1,7 +1,7 @@
 /**
  * The server's own secrets, shared by all servers on one database. A new one is made when the newest is a month old; it
- * signs from two hours later on, when every server has read it, and the one before is trusted until the last token that
- * it signed has expired. So keys change without logging anyone out, and without servers talking to each other.
+ * signs from a day later on, when every server has read it. So keys change without logging anyone out, and without
+ * servers talking to each other.
  *
  * No secret is used as it is stored: one key is derived from it for each purpose.
  */
@@ -13,7 +13,7 @@ import { ServerConfig } from "../ServerConfig.ts"
 import type { TokenKey } from "./AccessToken.ts"
 
 const ROTATE_EVERY = Duration.toMillis("30 days")
-const READ_EVERY = Duration.toMillis("1 hour")
+const READ_EVERY = Duration.toMillis("12 hours")
 /** How old a key is before it signs: every server has read it by then, though it missed one turn. */
 const SIGNS_AFTER = 2 * READ_EVERY
 
@@ -39,8 +39,11 @@ const derive = (secret: Uint8Array, purpose: string): Uint8Array =>
 export class SigningKeys extends Context.Service<SigningKeys, {
   /** Signs new tokens and derives new digests. */
   readonly current: { readonly token: TokenKey; readonly digest: TokenKey }
-  /** Verifies tokens; `undefined` for a key that does not exist or is no longer trusted. */
-  readonly tokenSecret: (keyId: number) => Uint8Array | undefined
+  /**
+   * Verifies tokens; `undefined` for a key that does not exist, is no longer trusted, or did not sign any more when the
+   * token was issued. An old key thus proves only tokens that have expired: who comes back after months is told so.
+   */
+  readonly tokenSecret: (keyId: number, issuedAt: number) => Uint8Array | undefined
   /** Derives again what a digest was followed by. */
   readonly digestSecret: (keyId: number) => Uint8Array | undefined
 }>()("fip/server/users/SigningKeys") {
@@ -79,13 +82,12 @@ export class SigningKeys extends Context.Service<SigningKeys, {
       const first = newest()
       if (first === undefined) return yield* Effect.die(new Error("every row of signing_keys is retired"))
 
-      /** Until when a token of this key can be good: some time after the next one began to sign everywhere. */
-      const trustedUntil = (key: Key): number => {
+      /** When the last server has stopped to sign with this key. */
+      const signedUntil = (key: Key): number => {
         const next = keys.find(({ createdAt, keyId, retiredAt }) =>
           keyId > key.keyId && createdAt >= key.createdAt && retiredAt === undefined
         )
-        const superseded = next === undefined ? Number.POSITIVE_INFINITY : next.createdAt + SIGNS_AFTER + READ_EVERY
-        return Math.min(key.retiredAt ?? Number.POSITIVE_INFINITY, superseded) + lifetime
+        return next === undefined ? Number.POSITIVE_INFINITY : next.createdAt + SIGNS_AFTER + READ_EVERY
       }
 
       yield* load.pipe(
@@ -103,9 +105,11 @@ export class SigningKeys extends Context.Service<SigningKeys, {
           const { forDigests, forTokens, keyId } = newest() ?? first
           return { token: { keyId, secret: forTokens }, digest: { keyId, secret: forDigests } }
         },
-        tokenSecret: (keyId) => {
+        tokenSecret: (keyId, issuedAt) => {
           const key = keys.find((key) => key.keyId === keyId)
-          return key === undefined || clock.currentTimeMillisUnsafe() >= trustedUntil(key) ? undefined : key.forTokens
+          if (key === undefined || issuedAt > signedUntil(key)) return undefined
+          const isOver = key.retiredAt !== undefined && clock.currentTimeMillisUnsafe() >= key.retiredAt + lifetime
+          return isOver ? undefined : key.forTokens
         },
         digestSecret: (keyId) => keys.find((key) => key.keyId === keyId)?.forDigests
       })
