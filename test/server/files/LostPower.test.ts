@@ -5,12 +5,13 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { UploadId } from "../../../src/protocol/Identity.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
 import { Ranges } from "../../../src/server/files/Ranges.ts"
+import { sha256 } from "../../support/FileModel.ts"
 import { Random } from "../../support/Random.ts"
 import { complaints } from "../../support/tableInvariants.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
 import { type Life, Machine } from "./Machine.ts"
 import * as Storage from "./Storage.ts"
-import { sha256, Writer } from "./Writer.ts"
+import { Writer } from "./Writer.ts"
 
 const POINTS = Number(process.env["FIP_TEST_POINTS"] ?? 100)
 const SEED = Number(process.env["FIP_TEST_SEED"] ?? 1)

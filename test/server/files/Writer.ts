@@ -5,74 +5,25 @@
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { createHash } from "node:crypto"
-import { Sha256, type UploadId } from "../../../src/protocol/Identity.ts"
+import type { UploadId } from "../../../src/protocol/Identity.ts"
 import type { Refusal } from "../../../src/protocol/Refusal.ts"
-import type { UploadMode, Written } from "../../../src/protocol/Request.ts"
+import type { Written } from "../../../src/protocol/Request.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
+import {
+  afterChange,
+  type Change,
+  chooseChange,
+  type Files,
+  isSame,
+  sha256,
+  summary,
+  usageOf
+} from "../../support/FileModel.ts"
 import type { Random } from "../../support/Random.ts"
 import type { Life } from "./Machine.ts"
 import * as Storage from "./Storage.ts"
 
-/** Contents by name, of every version from the first on. */
-type Files = ReadonlyMap<string, ReadonlyArray<Buffer>>
-
-const NAMES = ["a", "b", "docs/c", "docs/d"] as const
-
-/** A file with so many versions is deleted rather than changed once more. */
-const MAX_VERSIONS = 6
-
-type Put = { readonly name: string; readonly mode: UploadMode; readonly content: Buffer; readonly position: number }
-type Change =
-  | { readonly do: "put" } & Put
-  | { readonly do: "upload" } & Put
-  | { readonly do: "delete"; readonly name: string }
-  | { readonly do: "rename" | "copy"; readonly name: string; readonly to: string }
-  | { readonly do: "restore"; readonly name: string; readonly version: number }
-
-export const sha256 = (content: Uint8Array): Sha256 => Sha256.make(createHash("sha256").update(content).digest("hex"))
-
-const currentOf = (files: Files, name: string): Buffer => files.get(name)?.at(-1) ?? Buffer.alloc(0)
-
-/** What a change makes of the files. */
-const after = (files: Files, change: Change): Files => {
-  const next = new Map(files)
-  const versions = files.get(change.name) ?? []
-  switch (change.do) {
-    case "put":
-    case "upload": {
-      const { content, mode } = change
-      const current = currentOf(files, change.name)
-      const at = mode === "append" ? current.length : change.position
-      const whole = mode === "append" || mode === "patch"
-        ? Buffer.concat([current.subarray(0, at), content, current.subarray(at + content.length)])
-        : content
-      return next.set(change.name, [...versions, whole])
-    }
-    case "delete":
-      next.delete(change.name)
-      return next
-    case "rename":
-      next.delete(change.name)
-      return next.set(change.to, versions)
-    case "copy":
-      return next.set(change.to, [currentOf(files, change.name)])
-    case "restore":
-      return next.set(change.name, [...versions, versions[change.version - 1] ?? Buffer.alloc(0)])
-  }
-}
-
-const isSame = (found: Files, files: Files): boolean =>
-  found.size === files.size && [...found].every(([name, versions]) => {
-    const known = files.get(name)
-    return known !== undefined && known.length === versions.length &&
-      versions.every((content, index) => known[index]?.equals(content) === true)
-  })
-
-const summary = (files: Files): string =>
-  [...files].toSorted().map(([name, versions]) =>
-    `${name}: ${versions.map((content) => `${content.length} bytes ${sha256(content).slice(0, 8)}`).join(", ")}`
-  ).join("\n")
+const lengthOf = (random: Random): number => random.below(random.pick([600, 9000, 150_000]))
 
 /** Everything that a user has. */
 const contentsOf = Effect.fnUntraced(function*(life: Life, caller: Caller) {
@@ -110,19 +61,15 @@ export class Writer {
     this.random = random
   }
 
-  get bytes(): number {
-    return [...this.files.values()].reduce((sum, versions) => sum + (versions.at(-1)?.length ?? 0), 0)
-  }
-
   /** Does one thing. Fails with the refusal when it was refused. */
   readonly act = Effect.fnUntraced(function*(this: Writer, life: Life): Effect.fn.Return<void, Refusal> {
-    const change = this.upload?.change ?? this.choose()
+    const change = this.upload?.change ?? chooseChange(this.files, this.random, lengthOf)
     if (change.do === "upload" && this.upload === undefined && this.random.chance(0.4)) {
       // It is finished by what this user does next, whoever serves them then.
       yield* this.send(life, change, Math.floor(change.content.length / 2))
       return
     }
-    const next = after(this.files, change)
+    const next = afterChange(this.files, change)
     this.unanswered = next
     const written: Partial<Written> = yield* this.perform(life, change)
     const name = "to" in change ? change.to : change.name
@@ -148,29 +95,6 @@ export class Writer {
   /** Gives up an upload that was begun. */
   forgetUpload(): void {
     this.upload = undefined
-  }
-
-  private content(): Buffer {
-    const { random } = this
-    const length = random.pick([() => random.below(600), () => random.below(9000), () => 60_000 + random.below(90_000)])
-    return random.bytes(length())
-  }
-
-  private choose(): Change {
-    const { files, random } = this
-    const name = random.pick(NAMES)
-    const versions = files.get(name)
-    const to = NAMES.find((other) => !files.has(other))
-    const doing = random.chance(0.25) ? "upload" : "put"
-    if (versions === undefined) {
-      return { do: doing, name, mode: random.pick(["create", "write"]), content: this.content(), position: 0 }
-    }
-    if (versions.length >= MAX_VERSIONS || random.chance(0.08)) return { do: "delete", name }
-    if (to !== undefined && random.chance(0.15)) return { do: random.pick(["rename", "copy"]), name, to }
-    if (random.chance(0.08)) return { do: "restore", name, version: 1 + random.below(versions.length) }
-    const mode = random.pick<UploadMode>(["write", "replace", "append", "append", "patch", "patch"])
-    const position = mode === "patch" ? random.below(currentOf(files, name).length + 1) : 0
-    return { do: doing, name, mode, content: this.content(), position }
   }
 
   private perform(life: Life, change: Change) {
@@ -246,6 +170,6 @@ export class Writer {
     }
     this.unanswered = undefined
     const usage = yield* Storage.usage(this.caller).pipe(Effect.provideService(SqlClient, life.sql))
-    assert.deepStrictEqual(usage, { bytes: this.bytes, files: this.files.size })
+    assert.deepStrictEqual(usage, usageOf(this.files))
   })
 }
