@@ -79,7 +79,7 @@ const Lasting = Schema.NullOr(Millis)
 /** A limit of one user: a number, or `default` for the server's own. */
 const Limit = Schema.Union([Count, Schema.Literal("default")])
 
-interface Definition<I, R> {
+export interface Definition<I, R> {
   readonly decodeInput: Decoder<I>
   readonly decodeResult: Decoder<R>
 }
