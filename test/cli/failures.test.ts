@@ -146,7 +146,7 @@ describe("a line that is wrong", () => {
   usage("RENAME f ~bob_jones/g", "write the name without ~user/")
   usage(`WRITE f "never closed`, `the " at column 9 is never closed`)
   usage("WRITE f it's", "the ' at column 11 is never closed")
-  usage("LIST --shared --public", "choose one of --shared and --public")
+  usage("LIST --shared --public", "choose one of --shared, --public and --deleted")
   usage("UPLOAD test", "test is a folder: add --recursive")
   usage("UPLOAD package.json --recursive", "package.json is a file: leave out --recursive")
   usage("UPLOAD test --recursive --if-version 3", "--if-version is for one file")
