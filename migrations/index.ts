@@ -13,11 +13,13 @@ import files from "./0002_files.ts"
 import grants from "./0003_grants.ts"
 import guard from "./0004_guard.ts"
 import retention from "./0005_retention.ts"
+import reclaim from "./0006_reclaim.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
   "0002_files": files,
   "0003_grants": grants,
   "0004_guard": guard,
-  "0005_retention": retention
+  "0005_retention": retention,
+  "0006_reclaim": reclaim
 }

@@ -62,6 +62,10 @@ const size = (key: string, fallback: number) =>
   Config.schema(Size, snake(key)).pipe(Config.map(Number), Config.withDefault(fallback))
 const duration = <A>(key: string, fallback: A) => Config.schema(Time, snake(key)).pipe(Config.withDefault(fallback))
 
+/** For ever is as good as some centuries, and those begin at an instant. */
+const lasting = (key: string, fallback: Duration.Duration) =>
+  Config.map(duration(key, fallback), (given) => Duration.min(given, Duration.days(300 * 366)))
+
 /** `cacheBytes` in code is `cache_bytes` in a file and `FIP_CACHE_BYTES` in the environment. */
 const snake = (key: string): string => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
@@ -110,8 +114,8 @@ const settings = Config.all({
   cacheIdle: duration("cacheIdle", defaults.cacheIdle),
   uploadLifetime: duration("uploadLifetime", defaults.uploadLifetime),
   keepVersions: count("keepVersions", defaults.keepVersions),
-  keepVersionsFor: duration("keepVersionsFor", defaults.keepVersionsFor),
-  keepDeletedFor: duration("keepDeletedFor", defaults.keepDeletedFor)
+  keepVersionsFor: lasting("keepVersionsFor", defaults.keepVersionsFor),
+  keepDeletedFor: lasting("keepDeletedFor", defaults.keepDeletedFor)
 })
 
 const LOG_LEVELS = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const

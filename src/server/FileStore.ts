@@ -30,6 +30,7 @@ import { Committer } from "./files/Committer.ts"
 import { ContentReader } from "./files/ContentReader.ts"
 import { spansOf } from "./files/Extent.ts"
 import { FileRepo, type Located, type LocateRequest, type VersionRow } from "./files/FileRepo.ts"
+import { GracePeriods, type Ticket } from "./files/GracePeriods.ts"
 import { Listing, timestamp, toFileInfo } from "./files/Listing.ts"
 import { noSuchVersion } from "./files/Plan.ts"
 import { labelOf, permit, store } from "./files/Rules.ts"
@@ -108,6 +109,7 @@ export class FileStore extends Context.Service<FileStore, {
       const cache = yield* FileBufferCache
       const uploads = yield* Uploads
       const listing = yield* Listing
+      const grace = yield* GracePeriods
       const fork = yield* FiberSet.makeRuntime<never, unknown, unknown>()
       const promise = yield* FiberSet.makeRuntimePromise<never, unknown, unknown>()
 
@@ -121,7 +123,7 @@ export class FileStore extends Context.Service<FileStore, {
         return located ?? (yield* noSuchFile(formatFileRef({ owner, name: body.name })))
       })
 
-      const put = Effect.fnUntraced(function*(
+      const storeInline = Effect.fnUntraced(function*(
         mode: UploadMode,
         caller: Caller,
         body: BodyOf<"Write"> & Partial<Pick<BodyOf<"Patch">, "position">>,
@@ -152,6 +154,15 @@ export class FileStore extends Context.Service<FileStore, {
         })
       })
 
+      const put = (...[mode, caller, body, data]: Parameters<typeof storeInline>): Effect.Effect<Written, Refusal> =>
+        Effect.suspend(() => {
+          const ticket = grace.enter()
+          return Effect.ensuring(
+            storeInline(mode, caller, body, data),
+            Effect.sync(() => grace.leave(ticket))
+          )
+        })
+
       const change = Effect.fnUntraced(function*(
         caller: Caller,
         body: BodyOf<"Delete">,
@@ -165,9 +176,10 @@ export class FileStore extends Context.Service<FileStore, {
         )
       })
 
-      const read = Effect.fnUntraced(function*(
+      const open = Effect.fnUntraced(function*(
         caller: Caller,
-        body: BodyOf<"Read">
+        body: BodyOf<"Read">,
+        ticket: Ticket
       ): Effect.fn.Return<Reading, Refusal> {
         const from = body.position ?? 0
         const to = body.limit === undefined
@@ -182,6 +194,20 @@ export class FileStore extends Context.Service<FileStore, {
         const { sha256, size } = row
         const length = Math.max(0, Math.min(to, size) - from)
         const extents = isCurrent ? place.extents : length === 0 ? [] : yield* repo.extents(file.fileId, version, from)
+        const content = new ContentReader({
+          cache,
+          userId: caller.userId,
+          file: labelOf(place),
+          position: from,
+          length,
+          extents,
+          more: (position) => promise(repo.extents(file.fileId, version, position)),
+          onHash: sha256 === undefined && length === size
+            ? (sha256) => fork(Effect.ignore(repo.setHash(file.fileId, version, sha256), { log: "Warn" }))
+            : undefined,
+          onClose: () => grace.leave(ticket)
+        })
+        grace.leaveWith(content, ticket)
         return {
           head: {
             owner: place.owner.username,
@@ -192,20 +218,15 @@ export class FileStore extends Context.Service<FileStore, {
             length,
             ...(sha256 === undefined ? {} : { sha256 })
           },
-          content: new ContentReader({
-            cache,
-            userId: caller.userId,
-            file: labelOf(place),
-            position: from,
-            length,
-            extents,
-            more: (position) => promise(repo.extents(file.fileId, version, position)),
-            onHash: sha256 === undefined && length === size
-              ? (sha256) => fork(Effect.ignore(repo.setHash(file.fileId, version, sha256), { log: "Warn" }))
-              : undefined
-          })
+          content
         }
       })
+
+      const read = (caller: Caller, body: BodyOf<"Read">): Effect.Effect<Reading, Refusal> =>
+        Effect.suspend(() => {
+          const ticket = grace.enter()
+          return Effect.onError(open(caller, body, ticket), () => Effect.sync(() => grace.leave(ticket)))
+        })
 
       return FileStore.of({
         create: (caller, body, data) => put("create", caller, body, data),
@@ -259,6 +280,7 @@ export class FileStore extends Context.Service<FileStore, {
   static readonly layer = this.layerNoDeps.pipe(
     Layer.provide([Uploads.layer, Listing.layer]),
     Layer.provide(UploadSessions.layer),
-    Layer.provide([Committer.layer, FileRepo.layer, UploadRepo.layer])
+    Layer.provide([Committer.layer, FileRepo.layer, UploadRepo.layer]),
+    Layer.provide(GracePeriods.layer)
   )
 }

@@ -12,6 +12,7 @@ import { inviteCommands } from "./admin/handlers/invites.ts"
 import { userCommands } from "./admin/handlers/users.ts"
 import { Database } from "./Database.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
+import { Reclaimer } from "./files/Reclaimer.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
 import { FileStore } from "./FileStore.ts"
 import { authHandlers } from "./handlers/auth.ts"
@@ -67,7 +68,14 @@ export class Server extends Context.Service<Server, {
       return Admin.layer({ ...yield* userCommands, ...yield* inviteCommands, ...yield* certificateCommands })
     }))),
     Layer.provide(
-      Layer.mergeAll(UserManager.layer, UserAdmin.layer, InviteRepo.layer, Permissions.layer, FileStore.layer)
+      Layer.mergeAll(
+        UserManager.layer,
+        UserAdmin.layer,
+        InviteRepo.layer,
+        Permissions.layer,
+        FileStore.layer,
+        Reclaimer.layerBackground
+      )
     ),
     Layer.provide(FileBufferCache.layer),
     Layer.provide(SegmentStore.layer),

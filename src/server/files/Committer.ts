@@ -21,6 +21,7 @@ import { SHUTTING_DOWN } from "./Batcher.ts"
 import { type Change, keyOf, type Restore, type Slot, slotsOf, type Store, type Undelete } from "./Change.ts"
 import * as ChangeRepo from "./ChangeRepo.ts"
 import type { Extent, SegmentId } from "./Extent.ts"
+import { GracePeriods, type Ticket } from "./GracePeriods.ts"
 import { apply, type Locked, Plan } from "./Plan.ts"
 import type { FileRow } from "./Rules.ts"
 import { SegmentStore } from "./SegmentStore.ts"
@@ -31,6 +32,8 @@ const GROUP_SIZE = 256
 interface Member {
   readonly change: Change
   readonly answer: Deferred.Deferred<Written, Refusal>
+  /** Held until the change is known: whoever asked for it may be gone before. */
+  readonly ticket: Ticket
 }
 
 /** Takes from `waiting`, in order, what can be in one group, and leaves there what has to wait. */
@@ -61,6 +64,7 @@ export class Committer extends Context.Service<Committer, {
     Effect.gen(function*() {
       const sql = yield* SqlClient
       const store = yield* SegmentStore
+      const grace = yield* GracePeriods
       const repo = ChangeRepo.make(sql, yield* ServerConfig)
 
       /** Reads and locks what the group is decided on. */
@@ -175,6 +179,11 @@ export class Committer extends Context.Service<Committer, {
         return answers
       })
 
+      const settle = ({ answer, ticket }: Member, exit: Effect.Effect<Written, Refusal>): void => {
+        grace.leave(ticket)
+        Deferred.doneUnsafe(answer, exit)
+      }
+
       const inbox = yield* Queue.unbounded<Member, Cause.Done>()
       const synced = yield* Queue.unbounded<Member, Cause.Done>()
 
@@ -196,7 +205,7 @@ export class Committer extends Context.Service<Committer, {
             ? failed.get(change.segment)
             : undefined
           if (failure === undefined) Queue.offerUnsafe(synced, member)
-          else Deferred.doneUnsafe(member.answer, Exit.fail(failure))
+          else settle(member, Exit.fail(failure))
         }
       }).pipe(Effect.forever, Effect.ignore)
 
@@ -206,9 +215,9 @@ export class Committer extends Context.Service<Committer, {
         waiting.push(...yield* waiting.length > 0 ? Queue.clear(synced) : Queue.takeAll(synced))
         const group = takeGroup(waiting)
         const exit = yield* Effect.exit(Effect.mapError(sql.withTransaction(transact(group)), databaseRefusal))
-        for (const [index, { answer }] of group.entries()) {
-          Deferred.doneUnsafe(
-            answer,
+        for (const [index, member] of group.entries()) {
+          settle(
+            member,
             Effect.flatMap(exit, (answers) => {
               const result = answers[index]
               return result === undefined
@@ -234,7 +243,10 @@ export class Committer extends Context.Service<Committer, {
         commit: (change) =>
           Effect.suspend(() => {
             const answer = Deferred.makeUnsafe<Written, Refusal>()
-            return Queue.offerUnsafe(inbox, { change, answer }) ? Deferred.await(answer) : Effect.fail(SHUTTING_DOWN)
+            const ticket = grace.enter()
+            if (Queue.offerUnsafe(inbox, { change, answer, ticket })) return Deferred.await(answer)
+            grace.leave(ticket)
+            return Effect.fail(SHUTTING_DOWN)
           })
       })
     })

@@ -51,6 +51,7 @@ export interface ContentReaderOptions {
   readonly more: (position: number) => Promise<ReadonlyArray<Extent>>
   /** Given the hash of the content when its last byte is handed on. Without it nothing is hashed. */
   readonly onHash: ((sha256: Sha256) => void) | undefined
+  readonly onClose: () => void
 }
 
 const concat = (parts: ReadonlyArray<Uint8Array>, length: number): Uint8Array => {
@@ -100,6 +101,7 @@ export class ContentReader implements ContentSource {
 
   close(): void {
     this.closed = true
+    this.options.onClose()
   }
 
   private deliver(chunk: Uint8Array | undefined): Uint8Array | undefined {

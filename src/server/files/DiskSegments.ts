@@ -11,6 +11,7 @@ import { AppendQueue, type Location } from "./AppendQueue.ts"
 import { type Disk, readAll } from "./Disk.ts"
 import { SegmentId } from "./Extent.ts"
 import { diskRefusal, SegmentFile } from "./SegmentFile.ts"
+import type { SegmentInfo } from "./SegmentStore.ts"
 
 /** A shared segment that has reached this length is followed by a new one. */
 export const SHARED_SEGMENT_BYTES = 64 * 1024 * 1024
@@ -136,14 +137,21 @@ export class DiskSegments {
     })
   }
 
-  async list(): Promise<ReadonlyArray<{ readonly segment: SegmentId; readonly bytes: number }>> {
-    const found: Array<{ readonly segment: SegmentId; readonly bytes: number }> = []
+  async list(): Promise<ReadonlyArray<SegmentInfo>> {
+    const found: Array<SegmentInfo> = []
     try {
       for (const folder of await this.disk.list(this.root)) {
         if (!FOLDER_NAME.test(folder)) continue
         for (const name of await this.disk.list(join(this.root, folder))) {
           if (!SEGMENT_NAME.test(name)) continue
-          found.push({ segment: SegmentId(name), bytes: await this.disk.size(join(this.root, folder, name)) })
+          const segment = SegmentId(name)
+          try {
+            const bytes = await this.disk.size(join(this.root, folder, name))
+            found.push({ segment, bytes, isOpen: this.files.has(segment) })
+          } catch (error) {
+            // Removed meanwhile.
+            if (!isMissing(error)) throw error
+          }
         }
       }
     } catch (error) {

@@ -155,10 +155,11 @@ export class Listing extends Context.Service<Listing, {
         const last = page.at(-1)
         return {
           folders: [],
-          files: page.map((row) => ({
-            ...toFileInfo(caller.username, toFile(row), "OWNER"),
-            deleted_at: timestamp(row.deleted_at.getTime())
-          })),
+          files: page.map((row) =>
+            Object.assign(toFileInfo(caller.username, toFile(row), "OWNER"), {
+              deleted_at: timestamp(row.deleted_at.getTime())
+            })
+          ),
           ...(rows.length > limit && last !== undefined
             ? { next: formatCursor({ id: last.file_id, key: last.name }) }
             : {})

@@ -34,6 +34,8 @@ export interface SegmentReader {
 export interface SegmentInfo {
   readonly segment: SegmentId
   readonly bytes: number
+  /** True while it is being written, or may be. */
+  readonly isOpen: boolean
 }
 
 const attempt = <A>(work: () => Promise<A>): Effect.Effect<A, Refusal> =>

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { TestClock } from "effect/testing"
+import { FolderPrefix } from "../../../src/protocol/FileName.ts"
 import { Username } from "../../../src/protocol/Identity.ts"
 import type { Refusal } from "../../../src/protocol/Refusal.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
@@ -30,7 +31,10 @@ it.layer(layer, { timeout: 60_000 })("a deleted file", (it) => {
         assert.deepStrictEqual(listed.folders, [])
         assert.deepStrictEqual(listed.files.map((file) => [file.name, file.size, file.version]), [["docs/a", 6, 2]])
         assert.isString(listed.files[0]?.deleted_at)
-        assert.deepStrictEqual((yield* files.list(caller, { deleted: true, prefix: "other/" })).files, [])
+        assert.deepStrictEqual(
+          (yield* files.list(caller, { deleted: true, prefix: FolderPrefix.make("other/") })).files,
+          []
+        )
 
         const restored = yield* files.restore(caller, { name })
         assert.deepInclude(restored, { owner: caller.username, name, size: 6, version: 2 })

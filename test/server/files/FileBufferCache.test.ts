@@ -60,7 +60,8 @@ const read = (
         length,
         extents,
         more: () => Promise.resolve([]),
-        onHash: undefined
+        onHash: undefined,
+        onClose: () => undefined
       })
     )
   )

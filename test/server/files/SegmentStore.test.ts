@@ -119,7 +119,7 @@ const conformance = (
           Effect.flatMap(SegmentStore, (store) =>
             Effect.gen(function*() {
               assert.deepStrictEqual(yield* readAt(store, { segment, offset: 0 }, content.length), content)
-              assert.deepStrictEqual(yield* store.list, [{ segment, bytes: content.length }])
+              assert.deepStrictEqual(yield* store.list, [{ segment, bytes: content.length, isOpen: false }])
             })),
           restart(root)
         )

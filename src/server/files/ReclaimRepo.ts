@@ -1,0 +1,107 @@
+/** What giving back space asks of the database. Every method is one statement. */
+import { Context, Duration, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { Refusal } from "../../protocol/Refusal.ts"
+import { databaseRefusal } from "../Database.ts"
+import { ServerConfig } from "../ServerConfig.ts"
+import { SegmentId } from "./Extent.ts"
+import { bigints, uuids } from "./parameters.ts"
+
+/** Blocks of a segment that an extent needs, with their checksums. */
+export interface LiveRun {
+  readonly from: number
+  readonly to: number
+  readonly checksums: Uint8Array
+}
+
+/** Bytes of a segment that lie in another one as well. */
+export interface Move {
+  readonly from: number
+  readonly to: number
+  readonly segment: SegmentId
+  /** From where they are to where they are too. */
+  readonly distance: number
+}
+
+const ago = (now: number, duration: Duration.Duration) => new Date(now - Duration.toMillis(duration))
+
+export class ReclaimRepo extends Context.Service<ReclaimRepo, {
+  /** Drops the versions, of at most `batch` files, that are not to be kept. Their extents stay. */
+  readonly dropVersions: (
+    now: number,
+    batch: number
+  ) => Effect.Effect<{ readonly seen: number; readonly dropped: number }, Refusal>
+  /** Files of which versions were dropped and extents may have to be. */
+  readonly filesWithDropped: (batch: number) => Effect.Effect<ReadonlyArray<number>, Refusal>
+  /** Removes the extents that no version has any more, at most so many; the segments that have less to hold now. */
+  readonly dropExtents: (
+    fileIds: ReadonlyArray<number>,
+    most: number
+  ) => Effect.Effect<ReadonlyArray<SegmentId>, Refusal>
+  /** Those of the segments that no extent and no upload refers to. */
+  readonly unreferenced: (segments: ReadonlyArray<SegmentId>) => Effect.Effect<ReadonlyArray<SegmentId>, Refusal>
+  /** What is needed of a segment, in order; runs overlap where extents share blocks. */
+  readonly liveRuns: (segment: SegmentId) => Effect.Effect<ReadonlyArray<LiveRun>, Refusal>
+  /** Makes extents refer to where their bytes have been copied to. Files that are busy are left for later. */
+  readonly move: (segment: SegmentId, moves: ReadonlyArray<Move>) => Effect.Effect<void, Refusal>
+}>()("fip/server/files/ReclaimRepo") {
+  static readonly layer = Layer.effect(
+    ReclaimRepo,
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const { keepDeletedFor, keepVersions, keepVersionsFor } = yield* ServerConfig
+
+      return ReclaimRepo.of({
+        dropVersions: (now, batch) =>
+          sql<{ readonly seen: number; readonly dropped: number }>`
+            select * from drop_versions(
+              ${batch}::int, ${keepVersions}::bigint, ${new Date(now)}::timestamptz,
+              ${ago(now, keepVersionsFor)}::timestamptz, ${ago(now, keepDeletedFor)}::timestamptz
+            )`.pipe(Effect.mapBoth({
+            onFailure: databaseRefusal,
+            onSuccess: ([row]) => row ?? { seen: 0, dropped: 0 }
+          })),
+
+        filesWithDropped: (batch) =>
+          sql<{ readonly file_id: number }>`
+            select file_id from outdated where has_dropped order by file_id limit ${batch}::bigint`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: (rows) => rows.map((row) => row.file_id) })
+          ),
+
+        dropExtents: (fileIds, most) =>
+          sql<{ readonly segment_id: string }>`
+            select distinct segment_id from drop_extents(${bigints(fileIds)}, ${most}::bigint)`.pipe(Effect.mapBoth({
+            onFailure: databaseRefusal,
+            onSuccess: (rows) => rows.map((row) => SegmentId(row.segment_id))
+          })),
+
+        unreferenced: (segments) =>
+          sql<{ readonly segment_id: string }>`
+            select q.segment_id from unnest(${uuids(segments)}) as q (segment_id)
+            where not exists (select from extents e where e.segment_id = q.segment_id)
+              and not exists (select from uploads u where u.segment_id = q.segment_id and u.outcome is null)`.pipe(
+            Effect.mapBoth({
+              onFailure: databaseRefusal,
+              onSuccess: (rows) => rows.map((row) => SegmentId(row.segment_id))
+            })
+          ),
+
+        liveRuns: (segment) =>
+          sql<{ readonly checked_from: number; readonly checked_to: number; readonly checksums: Uint8Array }>`
+            select distinct on (checked_from, checked_to) checked_from, checked_to, checksums from extents
+            where segment_id = ${segment}::uuid order by checked_from, checked_to`.pipe(Effect.mapBoth({
+            onFailure: databaseRefusal,
+            onSuccess: (rows) =>
+              rows.map((row) => ({ from: row.checked_from, to: row.checked_to, checksums: row.checksums }))
+          })),
+
+        move: (segment, moves) =>
+          sql`
+            select move_extents(
+              ${segment}::uuid, ${bigints(moves.map((move) => move.from))}, ${bigints(moves.map((move) => move.to))},
+              ${uuids(moves.map((move) => move.segment))}, ${bigints(moves.map((move) => move.distance))}
+            )`.pipe(Effect.mapError(databaseRefusal), Effect.asVoid)
+      })
+    })
+  )
+}

@@ -1,0 +1,174 @@
+/**
+ * Gives back what is not kept, in the background: old versions and deleted files, then their extents, then segments.
+ *
+ * Every step is a short transaction or touches what nothing refers to any more, and each finds by itself what the one
+ * before has left, so it does not matter where it is stopped. What may still be in use by a read or a write that began
+ * before is left for the next sweep (GracePeriods).
+ */
+import { Clock, Context, Duration, Effect, Layer, Semaphore } from "effect"
+import type { Refusal } from "../../protocol/Refusal.ts"
+import { ShutdownCoordinator } from "../ShutdownCoordinator.ts"
+import { Compactor } from "./Compactor.ts"
+import type { SegmentId } from "./Extent.ts"
+import { GracePeriods, type Ticket } from "./GracePeriods.ts"
+import { ReclaimRepo } from "./ReclaimRepo.ts"
+import { SegmentStore } from "./SegmentStore.ts"
+
+/** How often versions are dropped, and how often segments are looked at. */
+const SWEEP_EVERY = Duration.minutes(1)
+const SEGMENTS_EVERY = Duration.minutes(10)
+
+/** Files, and extents, in one transaction. */
+const FILE_BATCH = 200
+const EXTENT_BATCH = 2000
+
+/** Files whose extents are dropped in one sweep. */
+const FILES_PER_SWEEP = 2000
+
+/** Segments that are asked about in one statement. */
+const SEGMENT_BATCH = 1000
+
+/** Segments that are looked at for dead space in one sweep, besides those that are known to have less to hold. */
+const COMPACT_BATCH = 32
+
+export interface Swept {
+  readonly segmentsCompacted: number
+  readonly segmentsRemoved: number
+  readonly bytesRemoved: number
+}
+
+export class Reclaimer extends Context.Service<Reclaimer, {
+  /** Drops the versions and deleted files that are not to be kept; how many versions. */
+  readonly sweepVersions: Effect.Effect<number, Refusal>
+  /** Moves what is left in segments that are mostly dead space, and removes those that nothing refers to. */
+  readonly sweepSegments: Effect.Effect<Swept, Refusal>
+}>()("fip/server/files/Reclaimer") {
+  static readonly layerNoDeps = Layer.effect(
+    Reclaimer,
+    Effect.gen(function*() {
+      const repo = yield* ReclaimRepo
+      const store = yield* SegmentStore
+      const grace = yield* GracePeriods
+      const compactor = yield* Compactor
+      const turn = yield* Semaphore.make(1)
+
+      /** Files whose versions were dropped, and since when nobody could begin to read those. */
+      let dropped: { readonly since: Ticket; readonly files: ReadonlyArray<number> } | undefined
+      /** Segments that nothing referred to, and since when. */
+      let orphans = new Map<SegmentId, Ticket>()
+      /** Segments that have lost extents. */
+      const lighter = new Set<SegmentId>()
+      /** Where the look at all other segments has got to. */
+      let position = 0
+
+      const dropExtents = Effect.gen(function*() {
+        if (dropped === undefined) {
+          const files = yield* repo.filesWithDropped(FILES_PER_SWEEP)
+          dropped = { since: grace.begin(), files }
+        }
+        if (!grace.isOver(dropped.since)) return
+        const { files } = dropped
+        dropped = undefined
+        for (let at = 0; at < files.length; at += FILE_BATCH) {
+          const batch = files.slice(at, at + FILE_BATCH)
+          while (true) {
+            const segments = yield* repo.dropExtents(batch, EXTENT_BATCH)
+            if (segments.length === 0) break
+            for (const segment of segments) lighter.add(segment)
+          }
+        }
+      })
+
+      const sweepVersions = Effect.gen(function*() {
+        const now = yield* Clock.currentTimeMillis
+        let count = 0
+        while (true) {
+          const { dropped, seen } = yield* repo.dropVersions(now, FILE_BATCH)
+          count += dropped
+          if (seen < FILE_BATCH) break
+        }
+        yield* dropExtents
+        return count
+      })
+
+      const sweepSegments = Effect.gen(function*() {
+        let segmentsCompacted = 0
+        const closed = (yield* store.list).filter((info) => !info.isOpen)
+        const rest = closed.length <= COMPACT_BATCH
+          ? closed
+          : [...closed, ...closed].slice(position % closed.length, position % closed.length + COMPACT_BATCH)
+        position = closed.length === 0 ? 0 : (position + rest.length) % closed.length
+        const looked = new Set([...closed.filter(({ segment }) => lighter.has(segment)), ...rest])
+        lighter.clear()
+        for (const info of looked) {
+          const compacted = yield* Effect.catch(compactor.compact(info), (refusal) =>
+            Effect.as(
+              Effect.annotateLogs(Effect.logWarning("a segment was not compacted"), {
+                segment: info.segment,
+                reason: refusal.message
+              }),
+              false
+            ))
+          if (compacted) segmentsCompacted++
+        }
+
+        let segmentsRemoved = 0
+        let bytesRemoved = 0
+        const found = new Map<SegmentId, Ticket>()
+        for (let at = 0; at < closed.length; at += SEGMENT_BATCH) {
+          const batch = closed.slice(at, at + SEGMENT_BATCH)
+          // Decided before the database is asked: a write that ends after that may be the one that refers to it.
+          const ready = new Map(batch.flatMap(({ bytes, segment }) => {
+            const since = orphans.get(segment)
+            return since !== undefined && grace.isOver(since) ? [[segment, bytes] as const] : []
+          }))
+          for (const segment of yield* repo.unreferenced(batch.map((info) => info.segment))) {
+            const bytes = ready.get(segment)
+            if (bytes === undefined) found.set(segment, orphans.get(segment) ?? grace.begin())
+            else {
+              yield* store.remove(segment)
+              segmentsRemoved++
+              bytesRemoved += bytes
+            }
+          }
+        }
+        orphans = found
+        return { segmentsCompacted, segmentsRemoved, bytesRemoved }
+      })
+
+      return Reclaimer.of({
+        sweepVersions: turn.withPermit(sweepVersions),
+        sweepSegments: turn.withPermit(sweepSegments)
+      })
+    })
+  )
+
+  static readonly layer = this.layerNoDeps.pipe(
+    Layer.provide(Compactor.layer),
+    Layer.provide([ReclaimRepo.layer, GracePeriods.layer])
+  )
+
+  /** Sweeps until the shutdown begins. */
+  static readonly layerBackground = Layer.effectDiscard(Effect.gen(function*() {
+    const reclaimer = yield* Reclaimer
+    const { begun } = yield* ShutdownCoordinator
+    const every = <A>(interval: Duration.Duration, work: Effect.Effect<A, Refusal>) =>
+      Effect.ignore(work, { log: "Warn" }).pipe(
+        Effect.andThen(Effect.sleep(interval)),
+        Effect.forever,
+        Effect.raceFirst(begun),
+        Effect.forkScoped
+      )
+    yield* every(SWEEP_EVERY, reclaimer.sweepVersions)
+    yield* every(
+      SEGMENTS_EVERY,
+      Effect.tap(
+        reclaimer.sweepSegments,
+        (swept) =>
+          swept.segmentsRemoved === 0
+            ? Effect.void
+            : Effect.annotateLogs(Effect.logDebug("space was given back"), { ...swept })
+      )
+    )
+  })).pipe(Layer.provide(this.layer))
+}
