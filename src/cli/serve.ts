@@ -79,7 +79,7 @@ export const serveCommand = Command.make(
       const server = yield* Server
       yield* Console.log(`listening on ${server.address} ${server.fingerprint}`)
       const program = process.env["npm_lifecycle_event"] === undefined ? "fip" : "npx fip"
-    yield* Console.error(`connect with: ${program} connect ${server.host} ${server.port}`)
+      yield* Console.error(`connect with: ${program} connect ${server.host} ${server.port}`)
       return yield* Effect.onInterrupt(Effect.never, () => {
         // Past the deadline the listener cuts its clients off; should something hang even so, the process ends.
         const patience = Duration.toMillis(resolved.server.shutdownDeadline) + 5000

@@ -11,6 +11,13 @@ import { TestDatabase } from "../support/TestDatabase.ts"
 const MIB = 1024 * 1024
 const user = { identity: "alice", password: "alice's secret" }
 
+/** Replies up to the end of the connection. */
+const rest = async (client: RawClient): Promise<Array<RawReply>> => {
+  const replies: Array<RawReply> = []
+  for (let reply = await client.next(); reply !== undefined; reply = await client.next()) replies.push(reply)
+  return replies
+}
+
 describe("a server that is told to stop", { timeout: 60_000 }, () => {
   let folder = ""
   let server: ServerProcess
@@ -28,13 +35,6 @@ describe("a server that is told to stop", { timeout: 60_000 }, () => {
     await server.stop("SIGKILL")
     await rm(folder, { recursive: true, force: true })
   })
-
-  /** Replies up to the end of the connection. */
-  const rest = async (client: RawClient): Promise<Array<RawReply>> => {
-    const replies: Array<RawReply> = []
-    for (let reply = await client.next(); reply !== undefined; reply = await client.next()) replies.push(reply)
-    return replies
-  }
 
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     it(`by ${signal} tells an idle and an uploading client, keeps what was acknowledged, and exits with 0`, async () => {
