@@ -64,7 +64,9 @@ export const openSource = Effect.fnUntraced(function*(
       if (now.size !== size || now.mtimeMs !== mtimeMs) throw changed()
       return undefined
     }
-    const block = (free.pop() ?? Buffer.allocUnsafeSlow(MAX_DATA_BYTES)).subarray(0, size - position)
+    // No larger than what is left: a thousand small files must not cost a thousand large buffers.
+    const wanted = Math.min(MAX_DATA_BYTES, size - position)
+    const block = free.pop()?.subarray(0, wanted) ?? Buffer.allocUnsafeSlow(wanted)
     let filled = 0
     while (filled < block.length) {
       const { bytesRead } = await handle.read(block, filled, block.length - filled, position + filled)
