@@ -119,10 +119,10 @@ export class Compactor extends Context.Service<Compactor, {
               Effect.suspend(() => {
                 // The copies are referred to by nothing until they are moved to.
                 const ticket = grace.enter()
-                return Effect.ensuring(
+                return Effect.uninterruptible(Effect.ensuring(
                   movePiece(segment, reader, piece, byOffset),
                   Effect.sync(() => grace.leave(ticket))
-                )
+                ))
               }), { discard: true }),
           (reader) => Effect.promise(() => reader.close())
         )
