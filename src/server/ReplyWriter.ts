@@ -79,7 +79,10 @@ export class ReplyWriter {
       const carried = sha256 === undefined ? body : { ...body, sha256 }
       this.uncork()
       this.write(this.message(id, last ? "1:read" : "0:read", carried, chunk?.length ?? 0, !last, last && ended))
-      if (chunk !== undefined) this.write(chunk)
+      if (chunk !== undefined) {
+        const sent = chunk
+        this.write(sent, () => content.release(sent))
+      }
       if (last) return
       body = undefined
       while (this.socket.writableLength > BUFFERED_BYTES && !this.closed) await this.drained()
@@ -96,12 +99,13 @@ export class ReplyWriter {
     this.socket.uncork()
   }
 
-  private write(bytes: Uint8Array): void {
+  private write(bytes: Uint8Array, onSent?: () => void): void {
     if (this.unsent === 0) this.progressAt = this.now()
     this.unsent += 1
     this.socket.write(bytes, () => {
       this.unsent -= 1
       this.progressAt = this.now()
+      onSent?.()
     })
   }
 

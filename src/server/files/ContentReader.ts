@@ -76,6 +76,8 @@ export class ContentReader implements ContentSource {
   private undelivered: number
   private ahead: Promise<Uint8Array | undefined> | undefined
   private closed = false
+  /** Pieces that were handed on and came back. */
+  private readonly free: Array<Uint8Array> = []
   private readonly hash: Hash | undefined
   private digest: Sha256 | undefined
 
@@ -93,6 +95,14 @@ export class ContentReader implements ContentSource {
     const piece = this.ahead ?? this.fetch()
     this.ahead = undefined
     return piece instanceof Promise ? piece.then((chunk) => this.deliver(chunk)) : this.deliver(piece)
+  }
+
+  release(chunk: Uint8Array): void {
+    // Only what was read past the cache is nobody else's.
+    const { buffer } = chunk
+    if (!this.cached && buffer.byteLength === MAX_RUN_BYTES && buffer instanceof ArrayBuffer) {
+      this.free.push(new Uint8Array(buffer))
+    }
   }
 
   sha256(): Sha256 | undefined {
@@ -218,7 +228,11 @@ export class ContentReader implements ContentSource {
         at = want.end
       }
     } else {
-      const piece = Buffer.allocUnsafeSlow(end - begin)
+      // Large and short-lived, they would cost more in collections than in reading: a reader gets along with a few.
+      const large = end - begin > MAX_RUN_BYTES / 2 && end - begin <= MAX_RUN_BYTES
+      const piece = large
+        ? (this.free.pop() ?? new Uint8Array(MAX_RUN_BYTES)).subarray(0, end - begin)
+        : Buffer.allocUnsafeSlow(end - begin)
       buffers.push(piece)
       for (const want of run) want.block = piece.subarray(want.begin - begin, want.end - begin)
     }

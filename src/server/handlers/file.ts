@@ -36,6 +36,7 @@ const sessionEnded = refuse("2:auth", "the session has ended: log in again", "to
 const whileLive = (content: ContentSource, isEnded: () => boolean): ContentSource => ({
   length: content.length,
   next: () => isEnded() ? Promise.reject(sessionEnded) : content.next(),
+  release: (chunk) => content.release(chunk),
   sha256: () => content.sha256(),
   close: () => content.close()
 })
