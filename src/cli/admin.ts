@@ -2,6 +2,7 @@
 import { Command } from "effect/cli"
 import { banCommand, bansCommand, unbanCommand } from "./admin/bans.ts"
 import { certificateCommand } from "./admin/certificate.ts"
+import { fsckCommand } from "./admin/fsck.ts"
 import { inviteCommand, invitesCommand } from "./admin/invites.ts"
 import { sessionsCommand } from "./admin/sessions.ts"
 import { usersCommand } from "./admin/users.ts"
@@ -16,6 +17,7 @@ export const adminCommandTree = Command.make("admin").pipe(
     bansCommand,
     inviteCommand,
     invitesCommand,
+    fsckCommand,
     certificateCommand
   ]),
   Command.withExamples([
@@ -24,6 +26,7 @@ export const adminCommandTree = Command.make("admin").pipe(
     { command: "fip admin ban mallory --reason spam --for 7d", description: "Keep somebody out for a week" },
     { command: "fip admin invite --uses 3", description: "A code that three people can register with" },
     { command: "fip admin sessions end --user alice_smith", description: "Log somebody out everywhere" },
+    { command: "fip admin fsck", description: "Check everything that is stored" },
     { command: "fip admin certificate rotate", description: "Change the server's key; clients follow by themselves" }
   ])
 )

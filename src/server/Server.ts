@@ -9,9 +9,11 @@ import type { Fingerprint } from "../protocol/Identity.ts"
 import { Admin } from "./Admin.ts"
 import { certificateCommands } from "./admin/handlers/certificate.ts"
 import { inviteCommands } from "./admin/handlers/invites.ts"
+import { storageCommands } from "./admin/handlers/storage.ts"
 import { userCommands } from "./admin/handlers/users.ts"
 import { Database } from "./Database.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
+import { Fsck } from "./files/Fsck.ts"
 import { Reclaimer } from "./files/Reclaimer.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
 import { FileStore } from "./FileStore.ts"
@@ -65,7 +67,12 @@ export class Server extends Context.Service<Server, {
       return Listener.layer(handlers, users.authenticate)
     }))),
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
-      return Admin.layer({ ...yield* userCommands, ...yield* inviteCommands, ...yield* certificateCommands })
+      return Admin.layer({
+        ...yield* userCommands,
+        ...yield* inviteCommands,
+        ...yield* storageCommands,
+        ...yield* certificateCommands
+      })
     }))),
     Layer.provide(
       Layer.mergeAll(
@@ -74,7 +81,8 @@ export class Server extends Context.Service<Server, {
         InviteRepo.layer,
         Permissions.layer,
         FileStore.layer,
-        Reclaimer.layerBackground
+        Reclaimer.layerBackground,
+        Fsck.layer
       )
     ),
     Layer.provide(FileBufferCache.layer),

@@ -23,7 +23,11 @@ const common = {
 }
 
 /** What is said when it worked: a sentence, or (`text`) lines on standard output, the sentence with them if `both`. */
-export type Said = Pick<Outcome, "message" | "text"> & { readonly both?: true }
+export type Said = Pick<Outcome, "message" | "text"> & {
+  readonly both?: true
+  /** It worked, and what it found is bad: the exit status says so. */
+  readonly failed?: true
+}
 
 const fail = Effect.fnUntraced(function*(command: string, error: NoServer | Refusal | UsageError) {
   const failure = error._tag === "NoServer"
@@ -54,9 +58,10 @@ export const adminCommand = <K extends AdminCommandName, const Config extends Co
         const input = yield* definition.request(own)
         const dataDir = yield* dataDirOf(Option.getOrUndefined(common.dataDir))
         const result = yield* ask(dataDir, asks, input)
-        const { both, ...said } = definition.say(result)
+        const { both, failed, ...said } = definition.say(result)
         yield* reportOutcome(asks, { code: "1:ok", result, ...said })
         if (both === true && !common.json) yield* note(said.message)
+        if (failed === true) return yield* new ShellExit({ status: ExitStatus.REFUSED })
       })
       yield* run.pipe(
         Effect.catchTags({

@@ -72,6 +72,36 @@ const AdminCertificate = Schema.Struct({
   recovery: Schema.NullOr(Fingerprint)
 })
 
+/** Something that is wrong with what is stored. */
+export const AdminFinding = Schema.Struct({
+  kind: Schema.Literals(["damaged", "version", "quota", "upload"]),
+  /** A segment, a file (`owner/name`), a user, an upload. */
+  subject: Schema.String,
+  message: Schema.String,
+  repaired: Schema.Boolean
+})
+export type AdminFinding = typeof AdminFinding.Type
+
+export const AdminFsck = Schema.Struct({
+  /** What was checked; `bytes` are those that versions need. */
+  segments: Count,
+  bytes: Count,
+  files: Count,
+  versions: Count,
+  users: Count,
+  uploads: Count,
+  /** What nothing refers to, and what of it was removed. */
+  orphan_segments: Count,
+  orphan_bytes: Count,
+  removed_segments: Count,
+  removed_bytes: Count,
+  problems: Count,
+  repaired: Count,
+  /** The first of the problems. */
+  findings: Schema.Array(AdminFinding)
+})
+export type AdminFsck = typeof AdminFsck.Type
+
 /** How long something lasts; `null` without an end. At most a thousand years, so that it ends at an instant. */
 const Millis = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 * 366 * 86_400_000 }))
 const Lasting = Schema.NullOr(Millis)
@@ -152,6 +182,7 @@ export const AdminCommands = {
     input: Schema.Struct({ invite_id: Count }),
     result: Schema.Struct({ invite_id: Count })
   }),
+  fsck: define({ input: Schema.Struct({ repair: Schema.Boolean }), result: AdminFsck }),
   "certificate show": define({ input: Empty, result: AdminCertificate }),
   "certificate rotate": define({
     input: Schema.Struct({ reason: Schema.Literals(["requested", "compromised"]) }),

@@ -18,7 +18,8 @@ import { type SegmentInfo, type SegmentReader, SegmentStore } from "./SegmentSto
 const PIECE_BYTES = 4 * 1024 * 1024
 const PIECE_STRETCHES = 256
 
-interface Block {
+/** A block that is needed, and its place in the segment. */
+export interface Block {
   readonly from: number
   readonly to: number
   readonly checksum: number
