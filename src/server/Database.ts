@@ -34,13 +34,19 @@ const dropRow = (error: SqlError): void => {
   if (Predicate.hasProperty(cause, "detail")) Reflect.deleteProperty(cause, "detail")
 }
 
+/** PostgreSQL is stopping, has crashed, is starting, or has no connection left: it will be back. */
+const PASSING_STATES: ReadonlySet<unknown> = new Set(["57P01", "57P02", "57P03", "53300"])
+
+const isPassing = ({ isRetryable, reason: { cause } }: SqlError): boolean =>
+  isRetryable || (Predicate.hasProperty(cause, "code") && PASSING_STATES.has(cause.code))
+
 /**
  * What a request is refused with when its statement failed. A refusal passes as it is, so that one `mapError` serves a
  * whole transaction. What happened is the refusal's `cause`, for the log; nothing of it is in the message.
  */
 export const databaseRefusal = (error: SqlError | Refusal): Refusal => {
   if (error._tag === "Refusal") return error
-  const refusal = error.isRetryable
+  const refusal = isPassing(error)
     ? new Refusal({
       code: "3:db",
       message: "the server's database is not available at the moment; try again",

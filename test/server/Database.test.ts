@@ -1,6 +1,7 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { SqlError, UnknownError } from "effect/sql/SqlError"
 import { migrations } from "../../migrations/index.ts"
 import { refuse } from "../../src/protocol/Refusal.ts"
 import { Database, databaseRefusal } from "../../src/server/Database.ts"
@@ -17,6 +18,17 @@ const complaint = (databaseUrl: string) =>
     Effect.map((error) => error.message),
     Effect.scoped
   )
+
+/** What a request is refused with when PostgreSQL gives this code. */
+const refusedWith = (code: string) => {
+  const cause = Object.assign(new Error("as PostgreSQL says it"), { code })
+  return databaseRefusal(new SqlError({ reason: new UnknownError({ cause, message: "failed", operation: "query" }) }))
+}
+
+it("asks to try again while PostgreSQL stops or starts, and not when a statement is wrong", () => {
+  for (const code of ["57P01", "57P02", "57P03", "53300"]) assert.strictEqual(refusedWith(code).retry_after_ms, 1000)
+  assert.isUndefined(refusedWith("22012").retry_after_ms)
+})
 
 for (const [name, database] of [["PGlite", TestDatabase.pglite], ["PostgreSQL", TestDatabase.postgres]] as const) {
   layer(database)(name, (it) => {
