@@ -12,6 +12,7 @@ import { inviteCommands } from "./admin/handlers/invites.ts"
 import { storageCommands } from "./admin/handlers/storage.ts"
 import { userCommands } from "./admin/handlers/users.ts"
 import { Database } from "./Database.ts"
+import { upkeepLayer } from "./database/upkeep.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
 import { Fsck } from "./files/Fsck.ts"
 import { Reclaimer } from "./files/Reclaimer.ts"
@@ -82,7 +83,8 @@ export class Server extends Context.Service<Server, {
         Permissions.layer,
         FileStore.layer,
         Reclaimer.layerBackground,
-        Fsck.layer
+        Fsck.layer,
+        upkeepLayer
       )
     ),
     Layer.provide(FileBufferCache.layer),
