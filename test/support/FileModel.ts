@@ -41,13 +41,17 @@ export const usageOf = (files: Files) => ({
 })
 
 /** A change that is not refused. `lengthOf`: how much content it has. */
-export const chooseChange = (files: Files, random: Random, lengthOf: (random: Random) => number): Change => {
+export const chooseChange = (
+  files: Files,
+  random: Random,
+  lengthOf: (random: Random, doing: "put" | "upload") => number
+): Change => {
   const name = random.pick(NAMES)
   const versions = files.get(name)
   const to = NAMES.find((other) => !files.has(other))
-  const doing = random.chance(0.25) ? "upload" : "put"
+  const doing = random.pick<"put" | "upload">(["put", "put", "put", "upload"])
   const put = (mode: UploadMode, position: number): Change => {
-    return { do: doing, name, mode, content: random.bytes(lengthOf(random)), position }
+    return { do: doing, name, mode, content: random.bytes(lengthOf(random, doing)), position }
   }
   if (versions === undefined) return put(random.pick(["create", "write"]), 0)
   if (versions.length >= MAX_VERSIONS || random.chance(0.08)) return { do: "delete", name }

@@ -8,7 +8,7 @@
 import { Effect, type Scope } from "effect"
 import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
-import { chown, cp, mkdtemp, rm, stat, writeFile } from "node:fs/promises"
+import { chown, cp, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -34,12 +34,52 @@ const installed = (): string => {
 const isOpenToAll = async (path: string): Promise<boolean> =>
   path === dirname(path) || (((await stat(path)).mode & 0o001) !== 0 && isOpenToAll(dirname(path)))
 
-interface Server {
-  readonly folder: string
+/** A server that can be killed and started again, on the same data. */
+export interface Server {
+  /** Of the superuser. */
+  readonly url: string
+  /** Ends all of its processes with SIGKILL. */
+  readonly kill: () => Promise<void>
+  readonly start: () => Promise<void>
+}
+
+interface Running {
+  readonly pid: number
+  readonly exit: Promise<unknown>
   readonly stop: () => Promise<void>
 }
 
-const start = async (): Promise<Server> => {
+type Options = { readonly cwd: string; readonly env: NodeJS.ProcessEnv; readonly uid?: number; readonly gid?: number }
+
+const launch = async (binary: string, data: string, options: Options): Promise<Running> => {
+  const settings = ["listen_addresses=", `unix_socket_directories=${options.cwd}`].flatMap((setting) => ["-c", setting])
+  const server = spawn(binary, ["-D", data, "-F", ...settings], { ...options, stdio: ["ignore", "ignore", "pipe"] })
+  const exit = once(server, "exit")
+  // The runner ends without finalizers when it is interrupted.
+  const kill = () => server.kill("SIGINT")
+  process.once("exit", kill)
+  void exit.then(() => process.off("exit", kill))
+  const log: Array<string> = []
+  for await (const line of createInterface(server.stderr)) {
+    log.push(line)
+    if (line.includes(READY)) break
+  }
+  const { pid } = server
+  if (pid === undefined || !log.some((line) => line.includes(READY))) {
+    throw new Error(`PostgreSQL did not start: ${log.join("\n")}`)
+  }
+  server.stderr.resume()
+  return {
+    pid,
+    exit,
+    stop: async () => {
+      kill()
+      await exit
+    }
+  }
+}
+
+const make = async (): Promise<Server & { readonly remove: () => Promise<void> }> => {
   const folder = await mkdtemp(join(tmpdir(), "fip-postgres-"))
   const data = join(folder, "data")
   const asUser = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
@@ -57,36 +97,31 @@ const start = async (): Promise<Server> => {
   const options = { env: ENVIRONMENT, cwd: folder, ...asUser }
   const flags = ["--username=postgres", `--pwfile=${passwordFile}`, "--auth=scram-sha-256", "--no-sync", ...LOCALE]
   await run(join(native, "bin/initdb"), [`--pgdata=${data}`, ...flags], options)
-
-  const settings = ["listen_addresses=", `unix_socket_directories=${folder}`].flatMap((setting) => ["-c", setting])
-  const server = spawn(join(native, "bin/postgres"), ["-D", data, "-F", ...settings], {
-    ...options,
-    stdio: ["ignore", "ignore", "pipe"]
-  })
-  const exit = once(server, "exit")
-  // The runner ends without finalizers when it is interrupted.
-  const kill = () => server.kill("SIGINT")
-  process.once("exit", kill)
-  const log: Array<string> = []
-  for await (const line of createInterface(server.stderr)) {
-    log.push(line)
-    if (line.includes(READY)) break
-  }
-  if (!log.some((line) => line.includes(READY))) throw new Error(`PostgreSQL did not start: ${log.join("\n")}`)
-  server.stderr.resume()
+  const start = () => launch(join(native, "bin/postgres"), data, options)
+  let running = await start()
   return {
-    folder,
-    stop: async () => {
-      process.off("exit", kill)
-      kill()
+    url: `postgres://postgres:${PASSWORD}@localhost/postgres?host=${encodeURIComponent(folder)}`,
+    start: async () => {
+      running = await start()
+    },
+    kill: async () => {
+      const { exit, pid } = running
+      const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")
+      for (const one of [pid, ...children.split(" ").filter(Boolean).map(Number)]) process.kill(one, "SIGKILL")
       await exit
+    },
+    remove: async () => {
+      await running.stop()
       await rm(folder, { recursive: true, force: true })
     }
   }
 }
 
-/** The URL of a new server's superuser; the server is gone when the scope closes. */
-export const newServer: Effect.Effect<string, never, Scope.Scope> = Effect.map(
-  Effect.acquireRelease(Effect.promise(start), ({ stop }) => Effect.promise(stop)),
-  ({ folder }) => `postgres://postgres:${PASSWORD}@localhost/postgres?host=${encodeURIComponent(folder)}`
+/** A server of one's own; it is gone when the scope closes. */
+export const restartable: Effect.Effect<Server, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.promise(make),
+  ({ remove }) => Effect.promise(remove)
 )
+
+/** The URL of a new server's superuser; the server is gone when the scope closes. */
+export const newServer: Effect.Effect<string, never, Scope.Scope> = Effect.map(restartable, ({ url }) => url)
