@@ -8,6 +8,7 @@ import type { Refusal } from "../../../src/protocol/Refusal.ts"
 import type { UploadMode, Written } from "../../../src/protocol/Request.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
 import { Disk } from "../../../src/server/files/Disk.ts"
+import { Reclaimer } from "../../../src/server/files/Reclaimer.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
 import * as Storage from "./Storage.ts"
@@ -19,12 +20,17 @@ const FILES_LIMIT = 3
 // --- the model: what a person would say that the store does ----------------------------------------------------------
 
 interface ModelFile {
+  /** In the order in which files were made. */
+  readonly id: number
+  readonly name: string
   readonly versions: Array<Buffer>
 }
 type Answer = { readonly code: string } | { readonly size: number; readonly version: number }
 
 class Model {
   readonly files = new Map<string, ModelFile>()
+  readonly deleted: Array<ModelFile> = []
+  private made = 0
 
   get bytes(): number {
     return [...this.files.values()].reduce((sum, file) => sum + (file.versions.at(-1)?.length ?? 0), 0)
@@ -36,7 +42,7 @@ class Model {
       if (mode !== "create" && (mode !== "write" || expected !== undefined)) return { code: "2:nf" }
       if (this.files.size + 1 > FILES_LIMIT) return { code: "2:fof" }
       if (content.length > 0 && this.bytes + content.length > BYTES_LIMIT) return { code: "2:quota" }
-      this.files.set(name, { versions: [content] })
+      this.files.set(name, { id: this.made++, name, versions: [content] })
       return { size: content.length, version: 1 }
     }
     if (mode === "create") return { code: "2:cnf" }
@@ -68,7 +74,21 @@ class Model {
     const file = this.files.get(name)
     if (file === undefined) return { code: "2:nf" }
     this.files.delete(name)
+    this.deleted.push(file)
     return { size: 0, version: 0 }
+  }
+
+  /** The clock stands still: of those that were deleted at the same time, the one that was made last comes back. */
+  undelete(name: string): Answer {
+    if (this.files.has(name)) return { code: "2:cnf" }
+    const file = this.deleted.filter((file) => file.name === name).toSorted((a, b) => b.id - a.id)[0]
+    if (file === undefined) return { code: "2:nf" }
+    const size = file.versions.at(-1)?.length ?? 0
+    if (this.files.size + 1 > FILES_LIMIT) return { code: "2:fof" }
+    if (size > 0 && this.bytes + size > BYTES_LIMIT) return { code: "2:quota" }
+    this.deleted.splice(this.deleted.indexOf(file), 1)
+    this.files.set(name, file)
+    return { size, version: file.versions.length }
   }
 
   rename(name: string, newName: string): Answer {
@@ -76,7 +96,7 @@ class Model {
     if (file === undefined) return { code: "2:nf" }
     if (this.files.has(newName)) return { code: "2:cnf" }
     this.files.delete(name)
-    this.files.set(newName, file)
+    this.files.set(newName, { ...file, name: newName })
     return { size: file.versions.at(-1)?.length ?? 0, version: file.versions.length }
   }
 
@@ -133,11 +153,13 @@ const operation = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant("rename" as const), file, to: file }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("copy" as const), file, to: file }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("restore" as const), file, back: fc.nat(4) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("undelete" as const), file }) },
   {
     weight: 4,
     arbitrary: fc.record({ do: fc.constant("read" as const), file, from: fraction, to: fraction, back: fc.nat(3) })
   },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("reopen" as const) }) }
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("reopen" as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("sweep" as const) }) }
 )
 type Operation = typeof operation extends fc.Arbitrary<infer A> ? A : never
 
@@ -166,14 +188,21 @@ const check = Effect.fnUntraced(function*(operations: ReadonlyArray<Operation>, 
   })
 
   let scope = yield* Scope.make()
-  const open = Effect.suspend(() =>
-    Layer.buildWithScope(Storage.layerIn(dataDir).pipe(Layer.provide([disk, Layer.succeedContext(database)])), scope)
-  ).pipe(Effect.map(Context.get(FileStore)))
-  let files = yield* open
+  // More versions are kept than a sequence can make.
+  const layer = Reclaimer.layer.pipe(
+    Layer.provideMerge(Storage.layerIn(dataDir, { keepVersions: 100 })),
+    Layer.provide([disk, Layer.succeedContext(database)])
+  )
+  const open = Effect.suspend(() => Layer.buildWithScope(layer, scope))
+  let context = yield* open
+  let files = Context.get(context, FileStore)
+  let reclaimer = Context.get(context, Reclaimer)
   const reopen = Effect.gen(function*() {
     yield* Scope.close(scope, Exit.void)
     scope = yield* Scope.make()
-    files = yield* open
+    context = yield* open
+    files = Context.get(context, FileStore)
+    reclaimer = Context.get(context, Reclaimer)
   })
   const drain = (read: ReturnType<typeof files.read>) =>
     Effect.flatMap(read, ({ content }) => Effect.promise(() => Storage.drain(content)))
@@ -205,6 +234,14 @@ const check = Effect.fnUntraced(function*(operations: ReadonlyArray<Operation>, 
   for (const step of operations) {
     if (step.do === "reopen") {
       yield* reopen
+      continue
+    }
+    if (step.do === "sweep") {
+      // What is found by one is removed by the next.
+      for (let round = 0; round < 2; round++) {
+        yield* reclaimer.sweepVersions
+        yield* reclaimer.sweepSegments
+      }
       continue
     }
     const versions = model.files.get(step.file)?.versions ?? []
@@ -239,6 +276,12 @@ const check = Effect.fnUntraced(function*(operations: ReadonlyArray<Operation>, 
         assert.deepStrictEqual(
           yield* answerOf(files.delete(caller, { name: step.file }), () => ({ size: 0, version: 0 })),
           model.delete(step.file)
+        )
+        break
+      case "undelete":
+        assert.deepStrictEqual(
+          yield* answerOf(files.restore(caller, { name: step.file }), answer),
+          model.undelete(step.file)
         )
         break
       case "rename":
