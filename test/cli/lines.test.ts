@@ -38,6 +38,7 @@ const LINES: ReadonlyArray<readonly [line: string, call: Call]> = [
   ["RENAME notes.txt docs/b.txt", ["rename", "notes.txt", "docs/b.txt"]],
   ["COPY ~bob_jones/a.txt b.txt", ["copy", "~bob_jones/a.txt", "b.txt"]],
   ["RESTORE notes.txt --version 3", ["restore", "notes.txt", 3]],
+  ["RESTORE notes.txt", ["restore", "notes.txt", undefined]],
 
   ["REPLACEFROM local.bin notes.txt", ["upload", "local.bin", "notes.txt", { mode: "replace" }]],
   ["APPENDFROM local.bin notes.txt bob_jones", ["upload", "local.bin", "~bob_jones/notes.txt", { mode: "append" }]],
@@ -65,6 +66,7 @@ const LINES: ReadonlyArray<readonly [line: string, call: Call]> = [
   ["TRANSFER bob_jones a.txt --as b.txt", ["transfer", "bob_jones", "a.txt", { newName: "b.txt" }]],
 
   ["LIST", ["list", { recursive: false, scope: "own" }]],
+  ["LIST docs/ --deleted", ["list", { prefix: "docs/", recursive: false, scope: "own", deleted: true }]],
   ["LIST docs/ --recursive", ["list", { prefix: "docs/", recursive: true, scope: "own" }]],
   ["LIST docs -r -l", ["list", { prefix: "docs/", recursive: true, scope: "own" }]],
   ["LIST ~bob_jones", ["list", { owner: "bob_jones", prefix: "", recursive: false, scope: "own" }]],
