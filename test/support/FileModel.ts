@@ -56,7 +56,10 @@ export const chooseChange = (
   if (versions === undefined) return put(random.pick(["create", "write"]), 0)
   if (versions.length >= MAX_VERSIONS || random.chance(0.08)) return { do: "delete", name }
   if (to !== undefined && random.chance(0.15)) return { do: random.pick(["rename", "copy"]), name, to }
-  if (random.chance(0.08)) return { do: "restore", name, version: 1 + random.below(versions.length) }
+  if (random.chance(0.08)) {
+    // Older ones may have been dropped.
+    return { do: "restore", name, version: Math.max(1, versions.length - random.below(2)) }
+  }
   const mode = random.pick<UploadMode>(["write", "replace", "append", "append", "patch", "patch"])
   return put(mode, mode === "patch" ? random.below(currentOf(files, name).length + 1) : 0)
 }
@@ -89,15 +92,22 @@ export const afterChange = (files: Files, change: Change): Files => {
   }
 }
 
-export const isSame = (found: Files, files: Files): boolean =>
+/** What is found of a user's files: contents by name and version. */
+export type Found = ReadonlyMap<string, ReadonlyMap<number, Buffer>>
+
+/** True when every file is there, with its current version, and every version that is there is what it was. */
+export const isSame = (found: Found, files: Files): boolean =>
   found.size === files.size && [...found].every(([name, versions]) => {
     const known = files.get(name)
-    return known !== undefined && known.length === versions.length &&
-      versions.every((content, index) => known[index]?.equals(content) === true)
+    return known !== undefined && versions.has(known.length) &&
+      [...versions].every(([version, content]) => known[version - 1]?.equals(content) === true)
   })
 
 /** For a person: what there is. */
-export const summary = (files: Files): string =>
-  [...files].toSorted().map(([name, versions]) =>
-    `${name}: ${versions.map((content) => `${content.length} bytes ${sha256(content).slice(0, 8)}`).join(", ")}`
-  ).join("\n")
+export const summary = (files: Files | Found): string =>
+  [...files].toSorted(([a], [b]) => a < b ? -1 : 1).map(([name, versions]) => {
+    const line = [...versions.entries()].map(([key, content]) =>
+      `${key}: ${content.length} ${sha256(content).slice(0, 8)}`
+    )
+    return `${name}: ${line.join(", ")}`
+  }).join("\n")

@@ -22,21 +22,25 @@ const lengthOf = (random: Random, doing: "put" | "upload"): number =>
 
 /** Everything that a user has. */
 const contentsOf = Effect.fnUntraced(function*(client: FipClientShape) {
-  const found = new Map<string, ReadonlyArray<Buffer>>()
+  const found = new Map<string, ReadonlyMap<number, Buffer>>()
   for (const entry of yield* Stream.runCollect(client.list({ recursive: true }))) {
     if (entry._tag !== "File") continue
     const { name } = entry.file
     const { versions } = yield* client.queryVersions(name)
     found.set(
       name,
-      yield* Effect.forEach(
-        versions.toReversed(),
-        ({ sha256: hash, version }) =>
-          Effect.map(Stream.mkUint8Array(client.read(name, { version })), (bytes) => {
-            const content = Buffer.from(bytes)
-            if (hash !== undefined && sha256(content) !== hash) throw new Error(`version ${version} of ${name} is torn`)
-            return content
-          })
+      new Map(
+        yield* Effect.forEach(
+          versions,
+          ({ sha256: hash, version }) =>
+            Effect.map(Stream.mkUint8Array(client.read(name, { version })), (bytes) => {
+              const content = Buffer.from(bytes)
+              if (hash !== undefined && sha256(content) !== hash) {
+                throw new Error(`version ${version} of ${name} is torn`)
+              }
+              return [version, content] as const
+            })
+        )
       )
     )
   }

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import type { PGlite } from "@electric-sql/pglite"
-import { Effect, References } from "effect"
+import { Duration, Effect, Fiber, References } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { UploadId } from "../../../src/protocol/Identity.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
@@ -20,6 +20,9 @@ const SEED = Number(process.env["FIP_TEST_SEED"] ?? 1)
 const POINTS_PER_HISTORY = 10
 const WRITERS = 3
 
+/** Little is kept that is not needed, so that there is something to reclaim. */
+const settings = { keepVersions: 2, keepDeletedFor: Duration.zero }
+
 /** What a store says whose power goes is no news. */
 const quietly = Effect.provideService(References.MinimumLogLevel, "None")
 
@@ -33,34 +36,50 @@ const verify = Effect.fnUntraced(function*(life: Life, writers: ReadonlyArray<Wr
 const history = Effect.fnUntraced(function*(engine: PGlite, seed: number) {
   const random = new Random(seed)
   const machine = new Machine(engine)
-  let life = yield* machine.start()
+  let life = yield* machine.start(settings)
   yield* life.sql`truncate users cascade`
   const writers = yield* Effect.forEach(
     Array.from({ length: WRITERS }),
     () => Effect.map(Storage.newUser(), (caller) => new Writer(caller, random.split()))
   ).pipe(Effect.provideService(SqlClient, life.sql))
 
+  let compacted = 0
+  let removed = 0
   for (let point = 0; point < POINTS_PER_HISTORY; point++) {
     if (random.chance(0.3)) {
       // Some time without trouble, that ends as it should.
       yield* Effect.forEach(writers, (writer) => writer.act(life), { concurrency: "unbounded" })
       yield* life.end
-      life = yield* machine.start()
+      life = yield* machine.start(settings)
     }
-    machine.cutPowerAfter(1 + random.below(120))
+    const { reclaimer } = life
+    const sweep = Effect.andThen(
+      reclaimer.sweepVersions,
+      Effect.map(reclaimer.sweepSegments, ({ segmentsCompacted, segmentsRemoved }) => {
+        compacted += segmentsCompacted
+        removed += segmentsRemoved
+      })
+    )
+    const sweeps = random.chance(0.4)
+    // What nothing refers to is found by one sweep, and removed by a later one.
+    if (sweeps) yield* sweep
+    machine.cutPowerAfter(1 + random.below(sweeps ? 250 : 100))
+    const sweeper = yield* Effect.forkChild(sweeps ? Effect.forever(sweep) : Effect.void)
     yield* Effect.forEach(
       writers,
       (writer) => Effect.ignore(Effect.forever(writer.act(life))),
       { concurrency: "unbounded" }
     )
+    yield* Fiber.interrupt(sweeper)
     assert.isTrue(machine.isOff, "nothing else made a writer stop")
     yield* life.end
     machine.restorePower(random)
-    life = yield* machine.start()
+    life = yield* machine.start(settings)
     yield* verify(life, writers)
   }
   yield* life.end
-  return writers
+  const sum = (of: (writer: Writer) => number) => writers.reduce((total, writer) => total + of(writer), 0)
+  return { acknowledged: sum((one) => one.acknowledged), resumed: sum((one) => one.resumed), compacted, removed }
 })
 
 const KiB = 1024
@@ -122,18 +141,23 @@ it.live(
   () =>
     Effect.gen(function*() {
       const engine = yield* TestDatabase.engine
-      const done = { acknowledged: 0, resumed: 0 }
+      const done = { acknowledged: 0, resumed: 0, compacted: 0, removed: 0 }
       for (let number = 0; number < POINTS / POINTS_PER_HISTORY; number++) {
         const seed = SEED + number
-        const writers = yield* Effect.onError(history(engine, seed), () =>
-          Effect.sync(() => console.error(`again: FIP_TEST_SEED=${seed} FIP_TEST_POINTS=${POINTS_PER_HISTORY}`)))
-        for (const { acknowledged, resumed } of writers) {
-          done.acknowledged += acknowledged
-          done.resumed += resumed
-        }
+        const counts = yield* Effect.onError(
+          history(engine, seed),
+          () => Effect.sync(() => console.error(`again: FIP_TEST_SEED=${seed} FIP_TEST_POINTS=${POINTS_PER_HISTORY}`))
+        )
+        done.acknowledged += counts.acknowledged
+        done.resumed += counts.resumed
+        done.compacted += counts.compacted
+        done.removed += counts.removed
       }
+      if (POINTS > 100) console.log(done)
       assert.isAbove(done.acknowledged, POINTS)
       assert.isAbove(done.resumed, POINTS / 20)
+      assert.isAbove(done.compacted, 0)
+      assert.isAbove(done.removed, 0)
     }).pipe(Effect.scoped, quietly),
   30_000 + POINTS * 500
 )

@@ -10,6 +10,7 @@ import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { Database } from "../../../src/server/Database.ts"
 import { Disk } from "../../../src/server/files/Disk.ts"
+import { Reclaimer } from "../../../src/server/files/Reclaimer.ts"
 import { SegmentStore } from "../../../src/server/files/SegmentStore.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
 import type { ServerSettings } from "../../../src/server/ServerConfig.ts"
@@ -22,6 +23,7 @@ const FOLDER = "/store"
 export interface Life {
   readonly files: FileStore["Service"]
   readonly segments: SegmentStore["Service"]
+  readonly reclaimer: Reclaimer["Service"]
   readonly sql: SqlClient
   /** Closes the store; as it would be closed, unless the power has gone. */
   readonly end: Effect.Effect<void>
@@ -86,7 +88,8 @@ export class Machine {
   readonly start = Effect.fnUntraced(function*(this: Machine, settings: Partial<ServerSettings> = {}) {
     const scope = yield* Scope.make()
     const services = yield* Layer.buildWithScope(
-      Storage.layerIn(FOLDER, settings).pipe(
+      Reclaimer.layer.pipe(
+        Layer.provideMerge(Storage.layerIn(FOLDER, settings)),
         Layer.provideMerge(Database.layerEngine(this.database())),
         Layer.provide(Layer.succeed(Disk, this.disk.disk))
       ),
@@ -95,6 +98,7 @@ export class Machine {
     const life: Life = {
       files: Context.get(services, FileStore),
       segments: Context.get(services, SegmentStore),
+      reclaimer: Context.get(services, Reclaimer),
       sql: Context.get(services, SqlClient),
       end: Scope.close(scope, Exit.void)
     }

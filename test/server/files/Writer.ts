@@ -27,18 +27,20 @@ const lengthOf = (random: Random): number => random.below(random.pick([600, 9000
 
 /** Everything that a user has. */
 const contentsOf = Effect.fnUntraced(function*(life: Life, caller: Caller) {
-  const found = new Map<string, ReadonlyArray<Buffer>>()
+  const found = new Map<string, ReadonlyMap<number, Buffer>>()
   for (const { name } of (yield* life.files.list(caller, { recursive: true })).files) {
     const { versions } = yield* life.files.queryVersions(caller, { name })
     found.set(
       name,
-      yield* Effect.forEach(versions.toReversed(), ({ sha256: hash, version }) =>
-        Effect.gen(function*() {
-          const { content } = yield* life.files.read(caller, { name, version })
-          const bytes = yield* Effect.promise(() => Storage.drain(content))
-          if (hash !== undefined) assert.strictEqual(sha256(bytes), hash, `version ${version} of ${name}`)
-          return bytes
-        }))
+      new Map(
+        yield* Effect.forEach(versions, ({ sha256: hash, version }) =>
+          Effect.gen(function*() {
+            const { content } = yield* life.files.read(caller, { name, version })
+            const bytes = yield* Effect.promise(() => Storage.drain(content))
+            if (hash !== undefined) assert.strictEqual(sha256(bytes), hash, `version ${version} of ${name}`)
+            return [version, bytes] as const
+          }))
+      )
     )
   }
   return found
