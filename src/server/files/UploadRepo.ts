@@ -133,7 +133,9 @@ export class UploadRepo extends Context.Service<UploadRepo, {
             from kept, unnest(
               ${bigints(runs.map((run) => run.position))}, ${bigints(runs.map((run) => run.length))},
               ${bytes(runs.map((run) => run.checksums))}
-            ) as r (position, length, checksums)`.pipe(Effect.mapError(databaseRefusal), Effect.asVoid),
+            ) as r (position, length, checksums)
+            on conflict (upload_id, position) do update set length = excluded.length, checksums = excluded.checksums
+            where excluded.length > upload_runs.length`.pipe(Effect.mapError(databaseRefusal), Effect.asVoid),
 
         touch: (uploads) =>
           sql`
