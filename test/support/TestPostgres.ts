@@ -14,6 +14,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { promisify } from "node:util"
+import { systemErrorCode } from "../../src/platform/systemError.ts"
 
 const run = promisify(execFile)
 
@@ -107,7 +108,14 @@ const make = async (): Promise<Server & { readonly remove: () => Promise<void> }
     kill: async () => {
       const { exit, pid } = running
       const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")
-      for (const one of [pid, ...children.split(" ").filter(Boolean).map(Number)]) process.kill(one, "SIGKILL")
+      for (const one of [pid, ...children.split(" ").filter(Boolean).map(Number)]) {
+        try {
+          process.kill(one, "SIGKILL")
+        } catch (error) {
+          // Its client may have ended it meanwhile.
+          if (systemErrorCode(error) !== "ESRCH") throw error
+        }
+      }
       await exit
     },
     remove: async () => {

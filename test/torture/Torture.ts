@@ -140,6 +140,8 @@ class Torture {
         killing ??= new Promise((resolve) => {
           setTimeout(resolve, patience)
         }).then(kill)
+        // Its failure is told to whoever waits for it, below.
+        killing.catch(() => {})
       }
     }
     await Promise.all(this.users.map(async (user, at) => {
