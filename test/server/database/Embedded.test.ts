@@ -13,6 +13,8 @@ import { defaults, ServerConfig } from "../../../src/server/ServerConfig.ts"
 import { temporaryFolder } from "../../support/temporaryFolder.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
 
+const POWER_LOSSES = Number(process.env["FIP_TEST_POINTS"] ?? 4)
+
 /** The database of a data folder, as a server has it; open until the scope closes. */
 const open = (dataDir: string) =>
   Layer.build(Database.layer).pipe(
@@ -67,6 +69,41 @@ it.live("has every row that was committed before kill -9", () =>
     assert.isAtLeast(found?.count ?? 0, committed)
     assert.strictEqual(found?.count, found?.last)
   }).pipe(Effect.scoped))
+
+it.live(
+  "has every row that was committed before the power went, whatever of the rest has reached the disk",
+  () =>
+    Effect.gen(function*() {
+      const dataDir = yield* seeded
+      let committed = 0
+      for (let seed = 1; seed <= POWER_LOSSES + 1; seed++) {
+        const child = spawn(
+          process.execPath,
+          [join(import.meta.dirname, "losePower.ts"), join(dataDir, "database"), String(seed)],
+          { stdio: ["ignore", "pipe", "inherit"] }
+        )
+        const exit = once(child, "exit")
+        yield* Effect.promise(async () => {
+          for await (const line of createInterface(child.stdout)) {
+            const [, count, last] = /^found (\d+) (\d+)$/.exec(line)?.map(Number) ?? []
+            if (count === undefined || last === undefined) {
+              committed = Number(line)
+              continue
+            }
+            assert.strictEqual(count, last, "rows without a gap")
+            // One more may have been on its way.
+            assert.include([committed, committed + 1], last, `after loss of power ${seed - 1}`)
+            committed = last
+            if (seed > POWER_LOSSES) child.kill("SIGKILL")
+          }
+          const [, signal] = await exit
+          assert.strictEqual(signal, "SIGKILL")
+        })
+      }
+      assert.isAtLeast(committed, POWER_LOSSES)
+    }).pipe(Effect.scoped),
+  30_000 + POWER_LOSSES * 10_000
+)
 
 it.live("belongs to one server at a time", () =>
   Effect.gen(function*() {
