@@ -12,6 +12,7 @@ import type { PGlite, postgresMod } from "@electric-sql/pglite"
 import { Predicate } from "effect"
 import { execFile } from "node:child_process"
 import { existsSync, fdatasyncSync, fsyncSync } from "node:fs"
+import { rm } from "node:fs/promises"
 import { dirname, extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
@@ -137,5 +138,7 @@ const initialise = async (folder: string): Promise<void> => {
  */
 export const openEmbedded = async (folder: string, sync: Sync = syncToDisk): Promise<PGlite> => {
   if (!existsSync(folder)) await initialise(folder)
+  // PostgreSQL's own lock, which it refuses to take over when lost power has left it empty.
+  await rm(join(folder, "postmaster.pid"), { force: true })
   return await start(folder, sync)
 }
