@@ -24,7 +24,7 @@ const files = new Map<number, Unsynced>()
 const { writeSync } = fs
 let steps = 0
 // Some die before they are open: to recover, and to begin, takes some hundred steps.
-const dieAt = 1 + random.below(random.pick([30, 300, 1000]))
+const dieAt = 1 + random.below(random.pick([30, 500, 3000]))
 
 const losePower = (): void => {
   for (const [inode, { before, path, size }] of files) {
