@@ -138,11 +138,15 @@ export interface FipClientShape {
   /** The bytes of a file, or of a part of it. A whole file is checked against its hash. */
   readonly read: (file: FileInput, options?: ReadOptions) => Stream.Stream<Uint8Array, TransferError>
   readonly delete: (file: FileInput, options?: WriteOptions) => Effect.Effect<ResultOf<"Delete">, RequestError>
-  readonly rename: (file: FileInput, newName: string) => Effect.Effect<Written, RequestError>
-  /** The copy is the caller's own. */
-  readonly copy: (file: FileInput, newName: string) => Effect.Effect<Written, RequestError>
+  readonly rename: (file: FileInput, newName: string, options?: WriteOptions) => Effect.Effect<Written, RequestError>
+  /** The copy is the caller's own, under a name that is free; the expected version is that of what is copied. */
+  readonly copy: (file: FileInput, newName: string, options?: WriteOptions) => Effect.Effect<Written, RequestError>
   /** Makes an earlier version the newest one; without a version, brings back the file that was deleted last. */
-  readonly restore: (file: FileInput, version?: number) => Effect.Effect<Written, RequestError>
+  readonly restore: (
+    file: FileInput,
+    version?: number,
+    options?: WriteOptions
+  ) => Effect.Effect<Written, RequestError>
 
   // --- transfers between this machine's disk and the server
   /** Sends a local file. Constant memory, any size; both ends hash it. */

@@ -144,17 +144,21 @@ export const makeClient = Effect.fnUntraced(function*(
       )),
     delete: (file, options = {}) =>
       Effect.flatMap(refOf(file), (file) => call("Delete", { ...file, expected_version: options.expectedVersion })),
-    rename: (file, newName) =>
+    rename: (file, newName, options = {}) =>
       Effect.flatMap(
         Effect.all([refOf(file), nameOf(newName)]),
-        ([file, new_name]) => call("Rename", { ...file, new_name })
+        ([file, new_name]) => call("Rename", { ...file, new_name, expected_version: options.expectedVersion })
       ),
-    copy: (file, newName) =>
+    copy: (file, newName, options = {}) =>
       Effect.flatMap(
         Effect.all([refOf(file), nameOf(newName)]),
-        ([file, new_name]) => call("Copy", { ...file, new_name })
+        ([file, new_name]) => call("Copy", { ...file, new_name, expected_version: options.expectedVersion })
       ),
-    restore: (file, version) => Effect.flatMap(refOf(file), (file) => call("Restore", { ...file, version })),
+    restore: (file, version, options = {}) =>
+      Effect.flatMap(
+        refOf(file),
+        (file) => call("Restore", { ...file, version, expected_version: options.expectedVersion })
+      ),
 
     upload: (localPath, file, options) => Effect.flatMap(refOf(file), (file) => upload(api, localPath, file, options)),
     download: (file, localPath, options) =>

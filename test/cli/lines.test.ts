@@ -39,6 +39,9 @@ const LINES: ReadonlyArray<readonly [line: string, call: Call]> = [
   ["COPY ~bob_jones/a.txt b.txt", ["copy", "~bob_jones/a.txt", "b.txt"]],
   ["RESTORE notes.txt --version 3", ["restore", "notes.txt", 3]],
   ["RESTORE notes.txt", ["restore", "notes.txt", undefined]],
+  ["RENAME notes.txt b.txt --if-version 3", ["rename", "notes.txt", "b.txt", { expectedVersion: 3 }]],
+  ["COPY notes.txt b.txt --if-version 3", ["copy", "notes.txt", "b.txt", { expectedVersion: 3 }]],
+  ["RESTORE notes.txt --version 2 --if-version 3", ["restore", "notes.txt", 2, { expectedVersion: 3 }]],
 
   ["REPLACEFROM local.bin notes.txt", ["upload", "local.bin", "notes.txt", { mode: "replace" }]],
   ["APPENDFROM local.bin notes.txt bob_jones", ["upload", "local.bin", "~bob_jones/notes.txt", { mode: "append" }]],

@@ -100,6 +100,45 @@ describe("FipClient", () => {
         assert.strictEqual((yield* client.queryStorage).files_used, 1)
       }))
 
+    it.effect("changes no file of another version than the one expected, and says which it has", () =>
+      Effect.gen(function*() {
+        const client = yield* newUser("expecting_user")
+        const here = join(yield* TestServer.temporaryFolder, "here")
+        yield* client.write("f", "one")
+        yield* client.write("f", "two")
+        const stale = { expectedVersion: 1 }
+        const large = bytesOf(2 * MiB)
+        const uploads = (["write", "replace", "append", "patch"] as const).flatMap((mode) =>
+          [large, bytesOf(3)].map((content) =>
+            Effect.andThen(
+              Effect.promise(() => writeFile(here, content)),
+              client.upload(here, "f", { mode, ...stale })
+            )
+          )
+        )
+        const changes: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+          client.write("f", "x", stale),
+          client.write("f", large, stale),
+          client.replace("f", "x", stale),
+          client.append("f", "x", stale),
+          client.patch("f", 0, "x", stale),
+          client.rename("f", "g", stale),
+          client.copy("f", "g", stale),
+          client.restore("f", 1, stale),
+          client.delete("f", stale),
+          ...uploads
+        ]
+        for (const [index, change] of changes.entries()) {
+          assert.deepInclude(yield* Effect.flip(change), { code: "2:vcf", current_version: 2 }, String(index))
+        }
+        assert.deepStrictEqual(yield* names(client, {}), ["f"])
+        assert.strictEqual(yield* text(client, "f"), "two")
+        const fresh = { expectedVersion: 2 }
+        yield* client.copy("f", "copy", fresh)
+        yield* client.rename("f", "g", fresh)
+        assert.strictEqual((yield* client.restore("g", 1, fresh)).version, 3)
+      }))
+
     it.effect("reads ranges and versions", () =>
       Effect.gen(function*() {
         const client = yield* newUser("range_user")

@@ -104,9 +104,9 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
       ),
     read: () => Stream.empty,
     delete: (file, options) => answer({ owner: me, name: written.name }, "delete", shown(file), said(options)),
-    rename: (file, name) => answer(written, "rename", shown(file), name),
-    copy: (file, name) => answer(written, "copy", shown(file), name),
-    restore: (file, version) => answer(written, "restore", shown(file), version),
+    rename: (file, name, options) => answer(written, "rename", shown(file), name, ...given(options)),
+    copy: (file, name, options) => answer(written, "copy", shown(file), name, ...given(options)),
+    restore: (file, version, options) => answer(written, "restore", shown(file), version, ...given(options)),
     upload: (local, file, options) => answer(transferred, "upload", local, shown(file), said(options)),
     download: (file, local, options) => answer(transferred, "download", shown(file), local, said(options)),
     list: (options) =>

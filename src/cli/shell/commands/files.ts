@@ -125,10 +125,11 @@ const rename = shellCommand({
   summary: "Give a file another name, in the same or another folder of its owner",
   examples: [{ command: "RENAME notes.txt docs/notes.txt" }],
   json: WRITTEN,
-  input: { file, name: newName("new", "the new name, among the owner's files") },
-  run: Effect.fnUntraced(function*({ file, name }) {
+  input: { file, name: newName("new", "the new name, among the owner's files"), ifVersion },
+  run: Effect.fnUntraced(function*({ file, ifVersion, name }) {
     const client = yield* FipClient
-    return written("1:ren", `renamed ${renamed(file, name)}`, yield* client.rename(file, name))
+    const result = yield* client.rename(file, name, expected(ifVersion))
+    return written("1:ren", `renamed ${renamed(file, name)}`, result)
   })
 })
 
@@ -137,10 +138,11 @@ const copy = shellCommand({
   summary: "Copy a file, yours or one shared with you, to a file of your own",
   examples: [{ command: "COPY ~alice/report.pdf docs/report.pdf" }],
   json: WRITTEN,
-  input: { file, name: newName("new", "the copy's name, among your own files") },
-  run: Effect.fnUntraced(function*({ file, name }) {
+  input: { file, name: newName("new", "the copy's name, among your own files; it must be free"), ifVersion },
+  run: Effect.fnUntraced(function*({ file, ifVersion, name }) {
     const client = yield* FipClient
-    return written("1:cpy", `copied ${renamed(file, name)}`, yield* client.copy(file, name))
+    const result = yield* client.copy(file, name, expected(ifVersion))
+    return written("1:cpy", `copied ${renamed(file, name)}`, result)
   })
 })
 
@@ -152,12 +154,12 @@ const restore = shellCommand({
     { command: "RESTORE notes.txt", description: "the one that was deleted last: LIST --deleted shows them" }
   ],
   json: WRITTEN,
-  input: { ...target, version: Flag.optional(version) },
+  input: { ...target, version: Flag.optional(version), ifVersion },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
     const file = yield* targetOf(input)
     const version = Option.getOrUndefined(input.version)
-    const result = yield* client.restore(file, version)
+    const result = yield* client.restore(file, version, expected(input.ifVersion))
     const what = version === undefined ? "" : `version ${version} of `
     return written("1:rst", `restored ${what}${formatFileRef(file)}`, result)
   })
