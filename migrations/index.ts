@@ -14,6 +14,7 @@ import grants from "./0003_grants.ts"
 import guard from "./0004_guard.ts"
 import retention from "./0005_retention.ts"
 import reclaim from "./0006_reclaim.ts"
+import cluster from "./0008_cluster.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
@@ -21,5 +22,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0003_grants": grants,
   "0004_guard": guard,
   "0005_retention": retention,
-  "0006_reclaim": reclaim
+  "0006_reclaim": reclaim,
+  "0008_cluster": cluster
 }

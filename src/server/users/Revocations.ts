@@ -1,17 +1,17 @@
 /**
  * The sessions whose access tokens are dead although they have not expired: in memory, because every request asks.
  *
- * What this server ends is added as it is committed; what another server on the same PostgreSQL ends is heard of by
- * notification, and read again whenever the listener was lost. The embedded database has one server only.
+ * What this server ends is added as it is committed; what another server on the same database ends is heard of by
+ * notification, and read again whenever some may have been missed.
  */
-import { PgClient } from "@effect/sql-pg"
-import { Clock, Context, Deferred, Duration, Effect, Layer, Queue, Schedule } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Schedule } from "effect"
 import type { SessionId } from "../../protocol/Identity.ts"
+import { Notifications } from "../Notifications.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { SessionRepo } from "./SessionRepo.ts"
 
-/** The trigger of migration 0001 notifies it with the id of each session that is revoked. */
-const CHANNEL = "fip_session_revoked"
+/** The trigger of migration 0008 sends it the id of each session that is revoked. */
+const TOPIC = "session"
 
 /** Revocations are kept for so much longer than a token lives, for clocks that are set back. */
 const CLOCK_SLACK = Duration.days(1)
@@ -23,9 +23,10 @@ export class Revocations extends Context.Service<Revocations, {
   static readonly layer = Layer.effect(
     Revocations,
     Effect.gen(function*() {
-      const { accessTokenLifetime, databaseUrl } = yield* ServerConfig
+      const { accessTokenLifetime } = yield* ServerConfig
       const clock = yield* Clock.Clock
       const repo = yield* SessionRepo
+      const notifications = yield* Notifications
       const kept = Duration.toMillis(Duration.sum(accessTokenLifetime, CLOCK_SLACK))
       const heardAt = new Map<string, number>()
 
@@ -43,33 +44,10 @@ export class Revocations extends Context.Service<Revocations, {
         }
       })
 
+      // Listening first: nothing falls between what is read here and what is heard from now on.
+      yield* notifications.subscribe(TOPIC, { onMessages: (ended) => ended.forEach(add), onFound: load })
       yield* load
       yield* Effect.forkScoped(Effect.repeat(forget, Schedule.spaced("1 day")))
-
-      if (databaseUrl !== undefined) {
-        const client = yield* PgClient.PgClient
-        const listening = yield* Deferred.make<void>()
-        const follow = Effect.scoped(Effect.gen(function*() {
-          const notifications = yield* client.listen(CHANNEL)
-          // Listening first: nothing falls between what is read here and what is heard from now on.
-          yield* load
-          yield* Deferred.succeed(listening, undefined)
-          while (true) {
-            for (const { payload } of yield* Queue.takeAll(notifications)) add(payload)
-          }
-        }))
-        yield* follow.pipe(
-          Effect.tapError((error) =>
-            Effect.andThen(
-              Effect.logWarning("not hearing of sessions that other servers end: trying again", error),
-              Deferred.succeed(listening, undefined)
-            )
-          ),
-          Effect.retry(Schedule.spaced("1 second")),
-          Effect.forkScoped
-        )
-        yield* Deferred.await(listening)
-      }
 
       return Revocations.of({ has: (sessionId) => heardAt.has(sessionId), add })
     })

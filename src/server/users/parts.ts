@@ -4,6 +4,7 @@
  */
 import { Layer } from "effect"
 import { Guard } from "../Guard.ts"
+import { Notifications } from "../Notifications.ts"
 import { AccessTokens } from "./AccessTokens.ts"
 import { BanRepo } from "./BanRepo.ts"
 import { Credentials } from "./Credentials.ts"
@@ -21,5 +22,6 @@ export const parts = Layer.mergeAll(Credentials.layer, Sessions.layer).pipe(
   Layer.provideMerge(Layer.mergeAll(PasswordHasher.layer, Revocations.layer, SigningKeys.layer)),
   Layer.provideMerge(
     Layer.mergeAll(UserRepo.layer, SessionRepo.layer, BanRepo.layer, InviteRepo.layer, ResetRepo.layer)
-  )
+  ),
+  Layer.provideMerge(Notifications.layer)
 )

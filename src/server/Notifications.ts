@@ -1,0 +1,135 @@
+/**
+ * Messages between the servers on one database: published in a transaction, heard by all of them when it commits.
+ *
+ * On PostgreSQL it is LISTEN/NOTIFY over one connection, so a message that was heard comes after everything that was
+ * committed before it, and the messages of one server's transactions come in the order of their commits. What is
+ * published while the connection is lost is never heard: subscribers are told when it was lost, and again when it is
+ * found. The publisher itself hears at once, after its commit. The embedded database has one server, which hears itself.
+ *
+ * Messages are small keys, never content: whoever hears one looks in the database.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Context, Deferred, Effect, Layer, Queue, Schedule, type Scope } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import { randomUUID } from "node:crypto"
+import type { Refusal } from "../protocol/Refusal.ts"
+import { texts } from "./files/parameters.ts"
+import { decode, encode, OwnMessages } from "./notifications/Envelope.ts"
+import { ServerConfig } from "./ServerConfig.ts"
+
+/** The one channel; migration 0008 notifies it too. */
+const CHANNEL = "fip"
+
+const RETRY_EVERY = "250 millis"
+
+export interface Subscriber {
+  /**
+   * Messages of one transaction, in order. Synchronous, and never throws. `sender` is a server's `node`, or `-` when
+   * the database said it by itself.
+   */
+  readonly onMessages: (messages: ReadonlyArray<string>, sender: string) => void
+  /** From now on messages may be missed. Synchronous. */
+  readonly onLost?: () => void
+  /** Messages are heard again: look for what was missed. When it fails, it is tried again. */
+  readonly onFound?: Effect.Effect<void, Refusal>
+}
+
+export class Notifications extends Context.Service<Notifications, {
+  /** This server among those on the database; another one after each start. */
+  readonly node: string
+  /** False on the embedded database, which no other server can be on. */
+  readonly isShared: boolean
+  /** Sends messages (short, without line breaks) when the surrounding transaction commits, or at once when there is none. */
+  readonly publish: (topic: string, messages: ReadonlyArray<string>) => Effect.Effect<void, SqlError>
+  /** Hears the messages on a topic until the scope closes. */
+  readonly subscribe: (topic: string, subscriber: Subscriber) => Effect.Effect<void, never, Scope.Scope>
+}>()("fip/server/Notifications") {
+  static readonly layer = Layer.effect(
+    Notifications,
+    Effect.gen(function*() {
+      const { databaseUrl } = yield* ServerConfig
+      const sql = yield* SqlClient
+      const isShared = databaseUrl !== undefined
+      const node = randomUUID()
+      const subscribers = new Map<string, Set<Subscriber>>()
+      const own = new OwnMessages()
+      let isListening = false
+
+      const hear = (topic: string, messages: ReadonlyArray<string>, sender: string): void => {
+        for (const { onMessages } of subscribers.get(topic) ?? []) onMessages(messages, sender)
+      }
+      const all = () => Array.from(subscribers.values(), (set) => [...set]).flat()
+
+      const publish = Effect.fnUntraced(function*(topic: string, messages: ReadonlyArray<string>) {
+        if (messages.length === 0) return
+        const envelopes = isShared ? encode(topic, node, own.next, messages) : []
+        if (isShared) {
+          const payloads = texts(envelopes.map(({ payload }) => payload))
+          yield* sql`select pg_notify(${CHANNEL}, payload) from unnest(${payloads}) as q (payload)`
+        }
+        yield* sql.afterCommit(Effect.sync(() => {
+          const isNew = envelopes.map(({ number }) => own.committed(number))
+          if (!isShared || isNew.includes(true)) hear(topic, messages, node)
+        }))
+      })
+
+      if (isShared) {
+        const client = yield* PgClient.PgClient
+        const tried = yield* Deferred.make<void>()
+        const lost = Effect.sync(() => {
+          if (!isListening) return
+          isListening = false
+          own.forget()
+          for (const { onLost } of all()) onLost?.()
+        })
+        const listen = Effect.scoped(Effect.gen(function*() {
+          const heard = yield* client.listen(CHANNEL)
+          isListening = true
+          const find = Effect.andThen(
+            Effect.forEach(all(), ({ onFound }) => onFound ?? Effect.void, { discard: true }),
+            Deferred.succeed(tried, undefined)
+          )
+          const follow = Effect.forever(Effect.map(Queue.takeAll(heard), (notifications) => {
+            for (const { payload } of notifications) {
+              const message = decode(payload)
+              if (message === undefined) continue
+              // What this server said itself it has heard when it committed.
+              if (message.sender === node && own.heard(message.number)) continue
+              hear(message.topic, message.messages, message.sender)
+            }
+          }))
+          // What is heard while somebody looks for what was missed counts at once.
+          yield* Effect.all([find, follow], { concurrency: "unbounded", discard: true })
+        }))
+        yield* listen.pipe(
+          Effect.ensuring(lost),
+          Effect.tapError((error) =>
+            Effect.andThen(
+              Effect.logWarning("not hearing of what other servers do: trying again", error),
+              Deferred.succeed(tried, undefined)
+            )
+          ),
+          Effect.retry(Schedule.spaced(RETRY_EVERY)),
+          Effect.forkScoped
+        )
+        yield* Deferred.await(tried)
+      }
+
+      return Notifications.of({
+        node,
+        isShared,
+        publish,
+        subscribe: (topic, subscriber) =>
+          Effect.acquireRelease(
+            Effect.sync(() => {
+              const set = subscribers.get(topic) ?? new Set()
+              subscribers.set(topic, set.add(subscriber))
+              if (isShared && !isListening) subscriber.onLost?.()
+            }),
+            () => Effect.sync(() => subscribers.get(topic)?.delete(subscriber))
+          )
+      })
+    })
+  )
+}
