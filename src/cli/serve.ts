@@ -30,6 +30,12 @@ const flags = {
     Flag.withDescription("PostgreSQL URL; without it the database is embedded in the data folder"),
     Flag.optional
   ),
+  durability: Flag.String("durability").pipe(
+    Flag.withDescription(
+      "full: a change is acknowledged when it is on disk; os: when the operating system has it (default full)"
+    ),
+    Flag.optional
+  ),
   registration: Flag.String("registration").pipe(
     Flag.withDescription(
       "who may register: open, invite (who has a code of fip admin invite) or closed (default open)"
@@ -59,6 +65,7 @@ export const serveCommand = Command.make(
       host: Option.getOrUndefined(given.host),
       data_dir: Option.getOrUndefined(given.dataDir),
       database_url: Option.getOrUndefined(given.databaseUrl),
+      durability: Option.getOrUndefined(given.durability),
       registration: Option.getOrUndefined(given.registration),
       rotate_every: given.rotateEvery === undefined ? undefined : `${given.rotateEvery} millis`,
       log_level: Option.getOrUndefined(given.logLevel),
@@ -78,6 +85,9 @@ export const serveCommand = Command.make(
     return yield* Effect.gen(function*() {
       const server = yield* Server
       yield* Console.log(`listening on ${server.address} ${server.fingerprint}`)
+      if (resolved.server.durability === "os") {
+        yield* Console.error("durability os: should this machine crash or lose power, the latest changes may be lost")
+      }
       const program = process.env["npm_lifecycle_event"] === undefined ? "fip" : "npx fip"
       yield* Console.error(`connect with: ${program} connect ${server.host} ${server.port}`)
       return yield* Effect.onInterrupt(Effect.never, () => {

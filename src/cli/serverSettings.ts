@@ -85,6 +85,7 @@ const settings = Config.all({
   port,
   dataDir,
   databaseUrl: Config.NonEmptyString("database_url").pipe(Config.withDefault(undefined)),
+  durability: Config.Literals(["full", "os"], "durability").pipe(Config.withDefault(defaults.durability)),
   registration: Config.Literals(["open", "invite", "closed"], "registration").pipe(
     Config.withDefault(defaults.registration)
   ),
@@ -149,6 +150,7 @@ const FLAGS: ReadonlySet<string> = new Set([
   "port",
   "data_dir",
   "database_url",
+  "durability",
   "registration",
   "rotate_every",
   "log_level",

@@ -23,7 +23,7 @@ import { Refusal } from "../protocol/Refusal.ts"
 import { openEmbedded } from "./database/Embedded.ts"
 import { EmbeddedStream } from "./database/EmbeddedStream.ts"
 import { makeTypes } from "./database/types.ts"
-import { ServerConfig } from "./ServerConfig.ts"
+import { type Durability, ServerConfig } from "./ServerConfig.ts"
 
 /** The database cannot be used. `message` is a sentence for the person who starts the server. */
 export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly message: string }> {}
@@ -112,14 +112,18 @@ const layerOf = (where: string, config: PgClient.PgPoolConfig) => {
   return Layer.effectDiscard(migrate(where)).pipe(Layer.provideMerge(client))
 }
 
-const layerPostgres = (databaseUrl: string) => {
+const layerPostgres = (databaseUrl: string, durability: Durability) => {
   const url = URL.canParse(databaseUrl) ? new URL(databaseUrl) : undefined
   if (url === undefined || (url.protocol !== "postgres:" && url.protocol !== "postgresql:")) {
     return Layer.effectContext(Effect.fail(
       new DatabaseError({ message: "the database URL must look like postgres://user:password@host:5432/name" })
     ))
   }
-  return layerOf(`PostgreSQL at ${url.host === "" ? "localhost" : url.host}`, { url: Redacted.make(databaseUrl) })
+  return layerOf(`PostgreSQL at ${url.host === "" ? "localhost" : url.host}`, {
+    url: Redacted.make(databaseUrl),
+    // A role or a database can be without it, too: only `os` says so for itself.
+    ...durability === "os" ? { startupParameters: { synchronous_commit: "off" } } : {}
+  })
 }
 
 const unusable = (dataDir: string, cause: unknown): DatabaseError =>
@@ -135,7 +139,7 @@ const layerEngine = (engine: PGlite) =>
     maxConnections: 1
   })
 
-const embedded = Effect.fnUntraced(function*(dataDir: string): Effect.fn.Return<
+const embedded = Effect.fnUntraced(function*(dataDir: string, durability: Durability): Effect.fn.Return<
   ReturnType<typeof layerEngine>,
   DatabaseError,
   Scope.Scope
@@ -151,7 +155,7 @@ const embedded = Effect.fnUntraced(function*(dataDir: string): Effect.fn.Return<
   ))
   const database = yield* Effect.acquireRelease(
     Effect.tryPromise({
-      try: () => openEmbedded(join(dataDir, "database")),
+      try: () => openEmbedded(join(dataDir, "database"), durability),
       catch: (cause) =>
         new DatabaseError({ message: `cannot open the database in ${dataDir}: ${systemErrorReason(cause)}` })
     }),
@@ -166,7 +170,9 @@ export const Database = {
   layerEngine,
   /** Fails at once when the database cannot be used. Closing the scope closes the embedded one. */
   layer: Layer.unwrap(Effect.gen(function*() {
-    const { databaseUrl, dataDir } = yield* ServerConfig
-    return databaseUrl === undefined ? Layer.unwrap(embedded(dataDir)) : layerPostgres(databaseUrl)
+    const { databaseUrl, dataDir, durability } = yield* ServerConfig
+    return databaseUrl === undefined
+      ? Layer.unwrap(embedded(dataDir, durability))
+      : layerPostgres(databaseUrl, durability)
   }))
 }

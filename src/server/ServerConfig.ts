@@ -1,12 +1,16 @@
 /** What a server is started with. Defaults are those of design section 10; `cli/serve.ts` fills it from flags and environment. */
 import { Context, Duration } from "effect"
 
+/** What an acknowledged change waits for: the disk (`full`), or the operating system (`os`). */
+export type Durability = "full" | "os"
+
 export interface ServerSettings {
   readonly host: string
   readonly port: number
   readonly dataDir: string
   /** A PostgreSQL URL; `undefined` embeds PGlite in `dataDir`. */
   readonly databaseUrl: string | undefined
+  readonly durability: Durability
   readonly registration: "open" | "invite" | "closed"
 
   readonly bytesPerUser: number
@@ -63,6 +67,7 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   host: "127.0.0.1",
   port: 6090,
   databaseUrl: undefined,
+  durability: "full",
   registration: "open",
   bytesPerUser: 10 * 1024 ** 3,
   filesPerUser: 100_000,

@@ -2,23 +2,23 @@
  * PostgreSQL inside this process: PGlite on a folder of its own, made to keep its promises.
  *
  * - **A commit is on disk.** PGlite starts PostgreSQL with fsync off, and its file layer has no fsync at all. Here it
- *   has one, and PostgreSQL uses it, for its log at every commit and for its files at checkpoints.
+ *   has one (`EngineFiles.ts`), and PostgreSQL uses it, for its log at every commit and for its files at checkpoints.
  * - **A failure is one.** PGlite swallows every exception of the engine's loop, also those of a PANIC, and would then
  *   report success. Here the first one ends the engine: what waits for it fails, and so does all that comes later.
  * - **A folder is whole.** A new database is made beside its place, synced, and moved there, so that a crash in the
  *   first start leaves nothing that a second one takes for a database.
  */
-import type { PGlite, postgresMod } from "@electric-sql/pglite"
+import type { PGlite } from "@electric-sql/pglite"
 import { Predicate } from "effect"
 import { execFile } from "node:child_process"
-import { existsSync, fdatasyncSync, fsyncSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { rm } from "node:fs/promises"
 import { dirname, extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { setFlagsFromString } from "node:v8"
-
-type Engine = postgresMod.PostgresMod
+import type { Durability } from "../ServerConfig.ts"
+import { addSync, type Engine, type Sync, syncToDisk } from "./EngineFiles.ts"
 
 /** How `PostgresMain` leaves its loop after an ordinary error, to be re-entered. */
 const ERROR_LONGJMP = 100
@@ -34,26 +34,6 @@ class EngineStopped extends Error {
   get status(): number {
     throw this
   }
-}
-
-/** Makes what was written to a descriptor durable, or throws. */
-export type Sync = (descriptor: number, isFolder: boolean) => void
-
-/** A commit appends to a file of a fixed size: without its times it costs a third. */
-const syncToDisk: Sync = (descriptor, isFolder) => isFolder ? fsyncSync(descriptor) : fdatasyncSync(descriptor)
-
-/** Gives the engine's file layer its missing fsync. */
-const addSync = (engine: Engine, sync: Sync): void => {
-  const layer: unknown = engine.NODEFS
-  if (!Predicate.hasProperty(layer, "stream_ops") || !Predicate.isObject(layer.stream_ops)) {
-    throw new Error("this version of PGlite has another file layer")
-  }
-  Object.assign(layer.stream_ops, {
-    fsync: (stream: { readonly nfd: number; readonly node: { readonly mode: number } }): number => {
-      sync(stream.nfd, engine.FS.isDir(stream.node.mode))
-      return 0
-    }
-  })
 }
 
 /** Lets nothing but ordinary errors pass as such. */
@@ -80,8 +60,8 @@ const compileOnce = (): void => {
   setFlagsFromString("--no-wasm-dynamic-tiering")
 }
 
-/** Starts the engine on a folder; `sync` is how it makes things durable. */
-export const start = async (folder: string, sync: Sync): Promise<PGlite> => {
+/** Starts the engine on a folder; `sync` is how it makes things durable, `durability` when. */
+export const start = async (folder: string, sync: Sync, durability: Durability): Promise<PGlite> => {
   compileOnce()
   // Slow to load, and a server with a PostgreSQL of its own does without.
   const [{ PGlite }, { NodeFS }] = await Promise.all([
@@ -91,7 +71,7 @@ export const start = async (folder: string, sync: Sync): Promise<PGlite> => {
   class SyncedFolder extends NodeFS {
     override async init(pg: PGlite, options: Partial<Engine>) {
       const { emscriptenOpts } = await super.init(pg, options)
-      const preRun = [...emscriptenOpts.preRun ?? [], (engine: Engine) => addSync(engine, sync)]
+      const preRun = [...emscriptenOpts.preRun ?? [], (engine: Engine) => addSync(engine, sync, durability)]
       return { emscriptenOpts: { ...emscriptenOpts, preRun } }
     }
   }
@@ -136,9 +116,13 @@ const initialise = async (folder: string): Promise<void> => {
  * Opens the database in `folder`, making it if it is not there; the folder's own folder exists. One process at a time:
  * the caller holds a lock. `sync` is given by tests that want it to fail.
  */
-export const openEmbedded = async (folder: string, sync: Sync = syncToDisk): Promise<PGlite> => {
+export const openEmbedded = async (
+  folder: string,
+  durability: Durability,
+  sync: Sync = syncToDisk
+): Promise<PGlite> => {
   if (!existsSync(folder)) await initialise(folder)
   // PostgreSQL's own lock, which it refuses to take over when lost power has left it empty.
   await rm(join(folder, "postmaster.pid"), { force: true })
-  return await start(folder, sync)
+  return await start(folder, sync, durability)
 }

@@ -31,7 +31,7 @@ if (folder !== undefined) {
   const staging = `${folder}.new`
   await rm(staging, { recursive: true, force: true })
   // Nothing is synced until it is whole.
-  const database = await start(staging, () => undefined)
+  const database = await start(staging, () => undefined, "full")
   await database.close()
   await syncTree(staging)
   await rename(staging, folder)

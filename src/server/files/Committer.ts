@@ -6,6 +6,8 @@
  * waits for nobody. Within a transaction every change is decided by itself, in the order in which it was asked for:
  * one that is refused fails alone. A file changes once in a group; a second change of it waits for the next.
  *
+ * With durability `os` the first stage syncs nothing: content is then as durable as the kernel makes it by itself.
+ *
  * Whoever asks may be interrupted: a change that has been handed over is carried out all the same.
  */
 import { type Cause, Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Queue, Result } from "effect"
@@ -65,7 +67,8 @@ export class Committer extends Context.Service<Committer, {
       const sql = yield* SqlClient
       const store = yield* SegmentStore
       const grace = yield* GracePeriods
-      const repo = ChangeRepo.make(sql, yield* ServerConfig)
+      const settings = yield* ServerConfig
+      const repo = ChangeRepo.make(sql, settings)
 
       /** Reads and locks what the group is decided on. */
       const lock = Effect.fnUntraced(function*(
@@ -190,7 +193,7 @@ export class Committer extends Context.Service<Committer, {
       const syncStage = Effect.gen(function*() {
         const members = yield* Queue.takeAll(inbox)
         const segments = new Set<SegmentId>()
-        for (const { change } of members) {
+        for (const { change } of settings.durability === "full" ? members : []) {
           if (change._tag === "Store" && change.segment !== undefined) segments.add(change.segment)
         }
         const failed = new Map<SegmentId, Refusal>()

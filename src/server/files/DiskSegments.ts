@@ -8,6 +8,7 @@ import { randomUUID } from "node:crypto"
 import { dirname, join } from "node:path"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import { AppendQueue, type Location } from "./AppendQueue.ts"
+import { SHUTTING_DOWN } from "./Batcher.ts"
 import { type Disk, readAll } from "./Disk.ts"
 import { SegmentId } from "./Extent.ts"
 import { diskRefusal, SegmentFile } from "./SegmentFile.ts"
@@ -36,6 +37,7 @@ export class DiskSegments {
   private readonly failed = new Map<SegmentId, Refusal>()
   private readonly folders = new Map<string, Promise<void>>()
   private shared: Shared | undefined
+  private closed = false
   private readonly appends = new AppendQueue((chunks, length) => this.write(chunks, length))
 
   constructor(disk: Disk, root: string) {
@@ -63,10 +65,15 @@ export class DiskSegments {
   }
 
   private async openForWriting(segment: SegmentId): Promise<SegmentFile> {
+    if (this.closed) throw SHUTTING_DOWN
     const folder = this.folderOf(segment)
     try {
       await this.prepareFolder(folder)
       const descriptor = await this.disk.open(this.pathOf(segment), "write")
+      if (this.closed) {
+        await this.disk.close(descriptor)
+        throw SHUTTING_DOWN
+      }
       const file = new SegmentFile(this.disk, descriptor, () => this.disk.syncFolder(folder), (failure) => {
         this.files.delete(segment)
         if (failure !== undefined) this.failed.set(segment, failure)
@@ -74,7 +81,7 @@ export class DiskSegments {
       this.files.set(segment, file)
       return file
     } catch (error) {
-      throw diskRefusal(error)
+      throw error === SHUTTING_DOWN ? error : diskRefusal(error)
     }
   }
 
@@ -90,6 +97,7 @@ export class DiskSegments {
   }
 
   private async write(chunks: ReadonlyArray<Uint8Array>, length: number): Promise<Location> {
+    if (this.closed) throw SHUTTING_DOWN
     const shared = await this.current()
     const offset = shared.tail
     // Taken even if the write fails: nobody else writes there.
@@ -170,8 +178,13 @@ export class DiskSegments {
     }
   }
 
-  /** Closes every file that is open for writing, when what is under way on it has ended. */
+  /**
+   * Closes every file that is open for writing, when what is under way on it has ended. What comes later is refused. A
+   * sync each, for what was acknowledged without one.
+   */
   async close(): Promise<void> {
+    this.closed = true
+    await Promise.all(Array.from(this.files.values(), (file) => file.sync().catch(() => undefined)))
     await Promise.all(Array.from(this.files.values(), (file) => file.close()))
   }
 }

@@ -8,8 +8,9 @@ import { chmod, mkdir, readdir, stat, truncate, writeFile } from "node:fs/promis
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { Database, databaseRefusal } from "../../../src/server/Database.ts"
-import { openEmbedded, type Sync } from "../../../src/server/database/Embedded.ts"
-import { defaults, ServerConfig } from "../../../src/server/ServerConfig.ts"
+import { openEmbedded } from "../../../src/server/database/Embedded.ts"
+import type { Sync } from "../../../src/server/database/EngineFiles.ts"
+import { defaults, type Durability, ServerConfig } from "../../../src/server/ServerConfig.ts"
 import { temporaryFolder } from "../../support/temporaryFolder.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
 
@@ -70,42 +71,95 @@ it.live("has every row that was committed before kill -9", () =>
     assert.strictEqual(found?.count, found?.last)
   }).pipe(Effect.scoped))
 
+/**
+ * Lets a program commit rows until the power goes, and again. `check` gets what is there then, and what was committed
+ * since it was asked before.
+ */
+const losePower = Effect.fnUntraced(function*(
+  losses: number,
+  durability: Durability,
+  check: (last: number, committed: number, seed: number) => void
+) {
+  const dataDir = yield* seeded
+  let committed = 0
+  const found = (count: number, last: number, seed: number) => {
+    assert.strictEqual(count, last, `rows without a gap, after the loss of power with seed ${seed}`)
+    check(last, committed, seed)
+    committed = last
+  }
+  for (let seed = 1; seed <= losses; seed++) {
+    const child = spawn(
+      process.execPath,
+      [join(import.meta.dirname, "losePower.ts"), join(dataDir, "database"), String(seed), durability],
+      { stdio: ["ignore", "pipe", "inherit"] }
+    )
+    const exit = once(child, "exit")
+    yield* Effect.promise(async () => {
+      for await (const line of createInterface(child.stdout)) {
+        const [, count, last] = /^found (\d+) (\d+)$/.exec(line)?.map(Number) ?? []
+        if (count !== undefined && last !== undefined) found(count, last, seed - 1)
+        else committed = Number(line)
+      }
+      const [, signal] = await exit
+      assert.strictEqual(signal, "SIGKILL")
+    })
+  }
+  const sql = yield* open(dataDir)
+  const [rows] = yield* sql<{ count: number; last: number }>`
+    select count(*) as count, coalesce(max(n), 0) as last from rows`
+  found(rows?.count ?? 0, rows?.last ?? 0, losses)
+  return committed
+})
+
 it.live(
   "has every row that was committed before the power went, whatever of the rest has reached the disk",
   () =>
     Effect.gen(function*() {
-      const dataDir = yield* seeded
-      let committed = 0
-      const check = (count: number, last: number, seed: number) => {
-        assert.strictEqual(count, last, "rows without a gap")
+      const committed = yield* losePower(POWER_LOSSES, "full", (last, committed, seed) =>
         // One more may have been on its way.
-        assert.include([committed, committed + 1], last, `after the loss of power with seed ${seed - 1}`)
-        committed = last
-      }
-      for (let seed = 1; seed <= POWER_LOSSES; seed++) {
-        const child = spawn(
-          process.execPath,
-          [join(import.meta.dirname, "losePower.ts"), join(dataDir, "database"), String(seed)],
-          { stdio: ["ignore", "pipe", "inherit"] }
-        )
-        const exit = once(child, "exit")
-        yield* Effect.promise(async () => {
-          for await (const line of createInterface(child.stdout)) {
-            const [, count, last] = /^found (\d+) (\d+)$/.exec(line)?.map(Number) ?? []
-            if (count !== undefined && last !== undefined) check(count, last, seed)
-            else committed = Number(line)
-          }
-          const [, signal] = await exit
-          assert.strictEqual(signal, "SIGKILL")
-        })
-      }
-      const sql = yield* open(dataDir)
-      const [found] = yield* sql<{ count: number; last: number }>`select count(*) as count, max(n) as last from rows`
-      check(found?.count ?? 0, found?.last ?? 0, POWER_LOSSES + 1)
+        assert.include([committed, committed + 1], last, `after the loss of power with seed ${seed}`))
       assert.isAtLeast(committed, POWER_LOSSES)
     }).pipe(Effect.scoped),
   30_000 + POWER_LOSSES * 10_000
 )
+
+it.live(
+  "with durability os loses at most the latest commits when the power goes, and is whole all the same",
+  () =>
+    losePower(POWER_LOSSES / 2, "os", (last, committed) => assert.isAtMost(last, committed + 1)).pipe(Effect.scoped),
+  30_000 + POWER_LOSSES * 10_000
+)
+
+it.live("with durability os has every row that was committed before kill -9, and commits without a sync", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* seeded
+    const child = spawn(process.execPath, [join(import.meta.dirname, "insertForever.ts"), dataDir, "os"], {
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    const exit = once(child, "exit")
+    let committed = 0
+    yield* Effect.promise(async () => {
+      for await (const line of createInterface(child.stdout)) {
+        committed = Number(line)
+        if (committed === 200) child.kill("SIGKILL")
+      }
+      await exit
+    })
+    let syncs = 0
+    const engine = yield* Effect.acquireRelease(
+      Effect.promise(() => openEmbedded(join(dataDir, "database"), "os", () => void syncs++)),
+      (engine) => Effect.promise(() => engine.close())
+    )
+    const sql = Context.get(yield* Layer.build(Database.layerEngine(engine)), SqlClient)
+    const [found] = yield* sql<{ count: number; last: number }>`select count(*) as count, max(n) as last from rows`
+    assert.isAtLeast(found?.count ?? 0, committed)
+    assert.strictEqual(found?.count, found?.last)
+    yield* sql`create table written (n bigint)`
+    yield* sql`insert into written values (0)`
+    syncs = 0
+    for (let n = 1; n <= 50; n++) yield* sql`insert into written values (${n})`
+    assert.strictEqual(syncs, 0)
+  }).pipe(Effect.scoped))
 
 it.live("belongs to one server at a time", () =>
   Effect.gen(function*() {
@@ -128,7 +182,7 @@ it.live("syncs its log at every commit, and for nothing that only reads", () =>
       else fdatasyncSync(descriptor)
     }
     const engine = yield* Effect.acquireRelease(
-      Effect.promise(() => openEmbedded(join(dataDir, "database"), count)),
+      Effect.promise(() => openEmbedded(join(dataDir, "database"), "full", count)),
       (engine) => Effect.promise(() => engine.close())
     )
     const sql = Context.get(yield* Layer.build(Database.layerEngine(engine)), SqlClient)
@@ -154,7 +208,7 @@ it.live("reports a commit that could not be synced as failed, does nothing more,
       fsyncSync(descriptor)
     }
     yield* Effect.scoped(Effect.gen(function*() {
-      const engine = yield* Effect.promise(() => openEmbedded(folder, sync))
+      const engine = yield* Effect.promise(() => openEmbedded(folder, "full", sync))
       const sql = Context.get(yield* Layer.build(Database.layerEngine(engine)), SqlClient)
       yield* sql`create table written (n bigint)`
       yield* sql`insert into written values (1)`

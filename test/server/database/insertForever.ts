@@ -5,7 +5,11 @@ import { stdout } from "node:process"
 import { Database } from "../../../src/server/Database.ts"
 import { defaults, ServerConfig } from "../../../src/server/ServerConfig.ts"
 
-const settings = Layer.succeed(ServerConfig, { ...defaults, dataDir: process.argv[2] ?? "" })
+const settings = Layer.succeed(ServerConfig, {
+  ...defaults,
+  dataDir: process.argv[2] ?? "",
+  durability: process.argv[3] === "os" ? "os" : "full"
+})
 
 await Effect.runPromise(
   Effect.gen(function*() {

@@ -1,7 +1,7 @@
 /**
  * A process of its own for the tests: commits row after row to an embedded database, says the number of each that is
  * committed, and dies at a random write or sync, from the start on, as if the power had gone. Of what was written to a file after its last
- * sync, any sectors stay: `node losePower.ts <folder> <seed>`.
+ * sync, any sectors stay: `node losePower.ts <folder> <seed> [os]`.
  */
 import fs from "node:fs"
 import { syncBuiltinESMExports } from "node:module"
@@ -18,7 +18,7 @@ interface Unsynced {
   readonly before: Map<number, Buffer>
 }
 
-const [, , folder = "", seed = "1"] = process.argv
+const [, , folder = "", seed = "1", durability] = process.argv
 const random = new Random(Number(seed))
 const files = new Map<number, Unsynced>()
 const { writeSync } = fs
@@ -73,7 +73,7 @@ Object.assign(fs, {
 })
 syncBuiltinESMExports()
 
-const engine = await openEmbedded(folder, (file) => {
+const engine = await openEmbedded(folder, durability === "os" ? "os" : "full", (file) => {
   step()
   files.delete(fs.fstatSync(file).ino)
 })
