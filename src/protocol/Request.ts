@@ -174,6 +174,16 @@ export const UploadState = Schema.Struct({
 })
 export type UploadState = typeof UploadState.Type
 
+/** Checksums of blocks of an upload, in base64; `offset` is where the first block begins. */
+const BlockClaim = Schema.Struct({
+  offset: Count,
+  checksums: Schema.String.check(
+    Schema.isPattern(/^(?:[A-Za-z0-9+/]{4}){1,1366}$|^(?:[A-Za-z0-9+/]{4}){0,1365}[A-Za-z0-9+/]{2,3}={1,2}$/, {
+      message: "the checksums of at most 1024 blocks, 4 bytes each, in base64"
+    })
+  )
+})
+
 /** Content that travels in the request; `sha256` is of the data sent, and checked. */
 const Content = { sha256: Schema.optionalKey(Sha256) }
 
@@ -468,7 +478,11 @@ export const Requests = {
     subcategory: 2048,
     auth: "token",
     idempotent: true,
-    body: Schema.Struct({ upload_id: UploadId }),
+    body: Schema.Struct({
+      upload_id: UploadId,
+      /** Blocks that the client has sent: those that are there, whatever the server knows of them, count as arrived. */
+      claim: Schema.optionalKey(BlockClaim)
+    }),
     result: UploadState
   }),
   UploadCommit: define({
@@ -476,7 +490,12 @@ export const Requests = {
     subcategory: 4096,
     auth: "token",
     idempotent: true,
-    body: Schema.Struct({ upload_id: UploadId, sha256: Sha256 }),
+    /** One of the two at least, and both are compared. */
+    body: Schema.Struct({
+      upload_id: UploadId,
+      sha256: Schema.optionalKey(Sha256),
+      blocks_sha256: Schema.optionalKey(Sha256)
+    }),
     result: Written
   }),
   UploadAbort: define({

@@ -7,6 +7,7 @@
  */
 import { Context, Effect, FiberSet, Layer } from "effect"
 import { createHash, hash } from "node:crypto"
+import { checksumsOf } from "../platform/Checksum.ts"
 import { formatFileRef } from "../protocol/FileName.ts"
 import { Sha256, type UploadId } from "../protocol/Identity.ts"
 import { MAX_PAGE } from "../protocol/Limits.ts"
@@ -25,7 +26,6 @@ import type { Caller } from "./Caller.ts"
 import type { ContentSource } from "./ContentSource.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
 import type { Change } from "./files/Change.ts"
-import { checksumsOf } from "./files/Checksum.ts"
 import { Committer } from "./files/Committer.ts"
 import { ContentReader } from "./files/ContentReader.ts"
 import { spansOf } from "./files/Extent.ts"
@@ -96,7 +96,11 @@ export class FileStore extends Context.Service<FileStore, {
     body: BodyOf<"UploadPart">,
     data: Data
   ) => Effect.Effect<ResultOf<"UploadPart">, Refusal>
-  readonly uploadStatus: (caller: Caller, uploadId: UploadId) => Effect.Effect<UploadState, Refusal>
+  readonly uploadStatus: (
+    caller: Caller,
+    uploadId: UploadId,
+    claim?: BodyOf<"UploadStatus">["claim"]
+  ) => Effect.Effect<UploadState, Refusal>
   readonly uploadCommit: (caller: Caller, body: BodyOf<"UploadCommit">) => Effect.Effect<Written, Refusal>
   readonly uploadAbort: (caller: Caller, uploadId: UploadId) => Effect.Effect<void, Refusal>
 }>()("fip/server/FileStore") {

@@ -105,7 +105,7 @@ describe("the body of every request", () => {
       UploadBegin: ["name", "mode"],
       UploadPart: ["upload_id", "offset"],
       UploadStatus: ["upload_id"],
-      UploadCommit: ["upload_id", "sha256"],
+      UploadCommit: ["upload_id"],
       UploadAbort: ["upload_id"],
       Grant: ["name", "username", "role"],
       Revoke: ["name", "username"],

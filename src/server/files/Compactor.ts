@@ -7,8 +7,8 @@
  */
 import { Context, Effect, Layer } from "effect"
 import { crc32 } from "node:zlib"
+import { BLOCK_BYTES, checksumAt } from "../../platform/Checksum.ts"
 import { Refusal, refuse } from "../../protocol/Refusal.ts"
-import { BLOCK_BYTES, checksumAt } from "./Checksum.ts"
 import type { SegmentId } from "./Extent.ts"
 import { GracePeriods } from "./GracePeriods.ts"
 import { type LiveRun, type Move, ReclaimRepo } from "./ReclaimRepo.ts"

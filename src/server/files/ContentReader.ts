@@ -6,12 +6,12 @@
  */
 import { createHash, type Hash } from "node:crypto"
 import { crc32 } from "node:zlib"
+import { BLOCK_BYTES, checksumAt } from "../../platform/Checksum.ts"
 import { Sha256 } from "../../protocol/Identity.ts"
 import { MAX_DATA_BYTES } from "../../protocol/Limits.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { ContentSource } from "../ContentSource.ts"
 import type { FileBufferCache } from "../FileBufferCache.ts"
-import { BLOCK_BYTES, checksumAt } from "./Checksum.ts"
 import type { Extent, SegmentId } from "./Extent.ts"
 
 /** Reads up to this length are served from the cache, and leave their blocks there. */

@@ -5,7 +5,7 @@
  * a block. Cutting a span copies nothing but (views of) checksums.
  */
 import { Brand } from "effect"
-import { BLOCK_BYTES, sliceChecksums } from "./Checksum.ts"
+import { BLOCK_BYTES, sliceChecksums } from "../../platform/Checksum.ts"
 
 /** The random id of a segment: a UUID. */
 export type SegmentId = string & Brand.Brand<"SegmentId">

@@ -2,12 +2,20 @@
  * What has arrived of an upload: which ranges, the checksums of their blocks, and the hash of the whole.
  *
  * A byte that has arrived is final: what is sent again for it is ignored. Checksums and hash are computed from the bytes
- * as they pass, while those come in order; what came out of order is read back. Used by one fiber at a time.
+ * as they pass, while those come in order; what came out of order is read back. What an earlier process took is known by
+ * its checksums and is not hashed again, unless the hash is asked for. Used by one fiber at a time.
  */
 import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
+import {
+  BLOCK_BYTES,
+  blocksIn,
+  CHECKSUM_BYTES,
+  makeChecksums,
+  setChecksum,
+  sliceChecksums
+} from "../../platform/Checksum.ts"
 import { Sha256 } from "../../protocol/Identity.ts"
-import { BLOCK_BYTES, blocksIn, CHECKSUM_BYTES, makeChecksums, setChecksum, sliceChecksums } from "./Checksum.ts"
 import { type Range, Ranges } from "./Ranges.ts"
 import type { Run } from "./UploadRepo.ts"
 
@@ -48,9 +56,12 @@ export class UploadContent {
   private checksums = makeChecksums(64)
   private readonly hash = createHash("sha256")
   private hashed = 0
+  /** An earlier process took some of it. */
+  private restored = false
 
   /** Takes note of a run that was noted down before. */
   restore(run: Run): void {
+    this.restored = true
     const [from, to] = wholeBlocks(run.position, run.position + run.length)
     this.received.add(run.position, run.position + run.length)
     this.summed.add(from, to)
@@ -123,6 +134,10 @@ export class UploadContent {
 
   /** Hashes up to `limit` bytes that came out of order, if everything before them is here now. */
   async catchUp(limit: number, readBack: ReadBack): Promise<void> {
+    if (!this.restored) await this.hashOn(limit, readBack)
+  }
+
+  private async hashOn(limit: number, readBack: ReadBack): Promise<void> {
     const end = Math.min(this.received.prefix, this.hashed + limit)
     while (this.hashed < end) {
       const to = Math.min(end, this.hashed + READ_BACK_BYTES)
@@ -131,9 +146,14 @@ export class UploadContent {
     }
   }
 
+  /** The hash of the whole would have to be computed from the beginning. */
+  get isHashLost(): boolean {
+    return this.restored && this.hashed < this.received.end
+  }
+
   /** The hash of the whole, when everything up to `size` has arrived. */
   async sha256(size: number, readBack: ReadBack): Promise<Sha256> {
-    await this.catchUp(size, readBack)
+    await this.hashOn(size, readBack)
     return Sha256.make(this.hash.copy().digest("hex"))
   }
 

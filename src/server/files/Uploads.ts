@@ -5,10 +5,12 @@
  * synced, so that a restart knows a part of it for certain; the rest is sent again. Nothing of an upload can be seen
  * before its commit, and its commit is one change like any other. Requests on one upload run one at a time.
  */
-import { Clock, Context, Effect, Layer, Result, Scope } from "effect"
-import { randomUUID } from "node:crypto"
+import { Clock, Context, Effect, Layer, Option, Result, Scope } from "effect"
+import { createHash, randomUUID } from "node:crypto"
+import { crc32 } from "node:zlib"
+import { BLOCK_BYTES, CHECKSUM_BYTES, checksumAt } from "../../platform/Checksum.ts"
 import { formatFileRef } from "../../protocol/FileName.ts"
-import { type Sha256, UploadId } from "../../protocol/Identity.ts"
+import { Sha256, UploadId } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { BodyOf, ResultOf, UploadState, Written } from "../../protocol/Request.ts"
 import type { Caller } from "../Caller.ts"
@@ -26,6 +28,23 @@ import { type UploadSession, UploadSessions } from "./UploadSessions.ts"
 /** The quota is asked about so far ahead of what has arrived, when the size is not known. */
 const CLEAR_BYTES = 64 * 1024 * 1024
 
+type Proof = BodyOf<"UploadCommit">
+export type Claim = Exclude<BodyOf<"UploadStatus">["claim"], undefined>
+
+const hashOf = (bytes: Uint8Array): Sha256 => Sha256.make(createHash("sha256").update(bytes).digest("hex"))
+
+/** The blocks of a claim that are whole, or the last one of the content. */
+const claimedBlocks = function*({ checksums, offset }: Claim, size: number) {
+  const sums = Buffer.from(checksums, "base64")
+  if (offset % BLOCK_BYTES > 0) return
+  for (let index = 0; index < Math.floor(sums.length / CHECKSUM_BYTES); index++) {
+    const from = offset + index * BLOCK_BYTES
+    const to = Math.min(from + BLOCK_BYTES, size)
+    if (from >= to) return
+    yield { from, to, checksum: checksumAt(sums, index) }
+  }
+}
+
 export class Uploads extends Context.Service<Uploads, {
   readonly begin: (caller: Caller, body: BodyOf<"UploadBegin">) => Effect.Effect<UploadState, Refusal>
   /** Idempotent: bytes that have arrived before are ignored. When it returns they are stored, not yet durable. */
@@ -34,7 +53,8 @@ export class Uploads extends Context.Service<Uploads, {
     body: BodyOf<"UploadPart">,
     data: ReadonlyArray<Uint8Array>
   ) => Effect.Effect<ResultOf<"UploadPart">, Refusal>
-  readonly status: (caller: Caller, uploadId: UploadId) => Effect.Effect<UploadState, Refusal>
+  /** Blocks that are claimed and found count as arrived. */
+  readonly status: (caller: Caller, uploadId: UploadId, claim?: Claim) => Effect.Effect<UploadState, Refusal>
   /** Idempotent: a repeated commit gets the same answer, until the upload expires. */
   readonly commit: (caller: Caller, body: BodyOf<"UploadCommit">) => Effect.Effect<Written, Refusal>
   readonly abort: (caller: Caller, uploadId: UploadId) => Effect.Effect<void, Refusal>
@@ -96,7 +116,29 @@ export class Uploads extends Context.Service<Uploads, {
         yield* sessions.advance(session)
       })
 
-      const publish = Effect.fnUntraced(function*(session: UploadSession, caller: Caller, sha256: Sha256) {
+      /** Takes blocks that an earlier process wrote and could not note any more, where they are what was sent. */
+      const recover = Effect.fnUntraced(function*(session: UploadSession, claim: Claim) {
+        const { content, upload } = session
+        for (const { checksum, from, to } of claimedBlocks(claim, upload.size ?? content.received.end)) {
+          const gaps = content.received.missing(from, to)
+          if (gaps.length === 0) continue
+          const found = yield* Effect.option(sessions.compute(session, (_, readBack) => readBack(from, to)))
+          if (Option.isNone(found) || crc32(found.value) !== checksum) continue
+          const writer = session.writer ??= yield* Scope.provide(segments.writer(upload.segment), session.scope)
+          // Written once more, because a sync covers only what was written by this process.
+          yield* writer.write(from, [found.value])
+          for (const gap of gaps) content.accept(gap[0], sliceChunks([found.value], from, gap))
+          session.unsavedBytes += to - from
+        }
+        yield* sessions.advance(session)
+      })
+
+      const wrongContent = Effect.fnUntraced(function*(session: UploadSession, field: string) {
+        yield* sessions.drop(session)
+        return yield* refuse("2:sum", "what arrived is not what was sent: the upload was dropped, begin again", field)
+      })
+
+      const publish = Effect.fnUntraced(function*(session: UploadSession, caller: Caller, proof: Proof) {
         const { content, upload } = session
         const size = upload.size ?? content.received.end
         const [gap] = content.received.missing(0, size)
@@ -106,15 +148,17 @@ export class Uploads extends Context.Service<Uploads, {
             `bytes ${gap[0]} to ${gap[1] - 1} of the upload have not arrived: send them and commit again`
           )
         }
-        if ((yield* sessions.compute(session, (content, read) => content.sha256(size, read))) !== sha256) {
-          yield* sessions.drop(session)
-          return yield* refuse(
-            "2:sum",
-            "what arrived is not what was sent: the upload was dropped, begin again",
-            "sha256"
-          )
-        }
         const checksums = yield* sessions.compute(session, (content, read) => content.complete(size, read))
+        if (proof.blocks_sha256 !== undefined && proof.blocks_sha256 !== hashOf(checksums)) {
+          return yield* wrongContent(session, "blocks_sha256")
+        }
+        // A client's word is not stored: whoever reads the whole file computes the hash that is not known here.
+        const sha256 = content.isHashLost && proof.blocks_sha256 !== undefined
+          ? undefined
+          : yield* sessions.compute(session, (content, read) => content.sha256(size, read))
+        if (sha256 !== undefined && proof.sha256 !== undefined && proof.sha256 !== sha256) {
+          return yield* wrongContent(session, "sha256")
+        }
         const written = yield* committer.commit({
           _tag: "Store",
           caller,
@@ -172,16 +216,21 @@ export class Uploads extends Context.Service<Uploads, {
           )
         },
 
-        status: (caller, uploadId) =>
+        status: (caller, uploadId, claim) =>
           sessions.use(
             caller,
             uploadId,
-            ({ content, upload, usedAt }) =>
-              Effect.sync(() => state(uploadId, upload.size, content.received.all, usedAt))
+            (session) =>
+              Effect.map(
+                claim === undefined ? Effect.void : recover(session, claim),
+                () => state(uploadId, session.upload.size, session.content.received.all, session.usedAt)
+              )
           ),
 
-        commit: (caller, { sha256, upload_id }) =>
-          sessions.use(caller, upload_id, (session) => publish(session, caller, sha256), Effect.succeed),
+        commit: (caller, proof) =>
+          proof.sha256 === undefined && proof.blocks_sha256 === undefined
+            ? Effect.fail(refuse("2:ibv", "a commit needs a hash of what was sent: sha256 or blocks_sha256", "sha256"))
+            : sessions.use(caller, proof.upload_id, (session) => publish(session, caller, proof), Effect.succeed),
 
         abort: (caller, uploadId) => sessions.use(caller, uploadId, sessions.drop)
       })

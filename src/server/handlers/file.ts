@@ -70,7 +70,7 @@ export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | User
     UploadPart: ({ body, caller, data }) =>
       Effect.map(files.uploadPart(caller, body, data), (result) => ({ code: "1:upart", result })),
     UploadStatus: ({ body, caller }) =>
-      Effect.map(files.uploadStatus(caller, body.upload_id), (result) => ({ code: "1:qa", result })),
+      Effect.map(files.uploadStatus(caller, body.upload_id, body.claim), (result) => ({ code: "1:qa", result })),
     UploadCommit: ({ body, caller }) =>
       Effect.map(files.uploadCommit(caller, body), (result) => ({ code: codeOf(result), result })),
     UploadAbort: ({ body, caller }) =>

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import { crc32 } from "node:zlib"
-import { BLOCK_BYTES, blocksIn, checksumAt, checksumsOf } from "../../../src/server/files/Checksum.ts"
+import { BLOCK_BYTES, blocksIn, checksumAt, checksumsOf } from "../../../src/platform/Checksum.ts"
 import {
   cut,
   type Extent,

@@ -1,6 +1,7 @@
 /**
- * Checksums of stored content: CRC-32 of each block of 64 KiB of a run, counted from where the run begins in its
- * segment; the last block may be shorter. Kept as 4 bytes a block, big endian.
+ * Checksums of content: CRC-32 of each block of 64 KiB of a run, the last of which may be shorter; 4 bytes a block, big
+ * endian. The server keeps them with what it stores, counted from where a run begins in its segment, and by them both
+ * sides know what has arrived of an upload (docs/protocol.md, section 9).
  */
 import { crc32 } from "node:zlib"
 
