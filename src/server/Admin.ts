@@ -6,7 +6,7 @@
  * A lock that the kernel releases keeps two servers from answering for one data folder. The finalizer removes the
  * socket and waits for what is being answered.
  */
-import { Cause, Context, Data, Effect, FiberSet, Layer, Result } from "effect"
+import { Cause, Context, Data, Deferred, Effect, FiberSet, Layer, Result } from "effect"
 import { randomBytes } from "node:crypto"
 import { chmod, mkdir, rename, rm, rmdir } from "node:fs/promises"
 import { createServer, type Server as NetServer, type Socket } from "node:net"
@@ -16,10 +16,12 @@ import { makeFolder } from "../platform/makeFolder.ts"
 import { systemErrorReason } from "../platform/systemError.ts"
 import { encodeJson } from "../protocol/Json.ts"
 import { refuse } from "../protocol/Refusal.ts"
-import { type AdminCommandName, decodeAdminInput, isAdminCommandName } from "./admin/Commands.ts"
-import type { AdminHandlers } from "./admin/Handler.ts"
+import { type AdminCommandName, decodeAdminInput, isAdminCommandName, isStoppable } from "./admin/Commands.ts"
+import type { AdminHandlers, Report } from "./admin/Handler.ts"
 import { type AdminReply, decodeAdminRequest, MAX_REQUEST_BYTES, socketPath } from "./admin/Wire.ts"
+import { SHUTTING_DOWN } from "./files/Batcher.ts"
 import { ServerConfig } from "./ServerConfig.ts"
+import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 
 /** The socket cannot be made. `message` is a sentence for the person who starts the server. */
 export class AdminError extends Data.TaggedError("AdminError")<{ readonly message: string }> {}
@@ -33,6 +35,24 @@ const failed: AdminReply = {
   ok: false,
   code: "3:?",
   message: "the server failed at this command; its log says why"
+}
+
+/** Nobody reads this. */
+const GONE = refuse("2:opcf", "whoever asked is gone: it was stopped")
+
+/** Between two lines that say how far a command has got. */
+const REPORT_EVERY_MILLIS = 100
+
+/** Says on a connection how far a command has got, as often as somebody can read it. */
+const reportOn = (socket: Socket): Report => {
+  let next = 0
+  return (progress) => {
+    const now = performance.now()
+    if (now < next || socket.writableNeedDrain || !socket.writable) return
+    next = now + REPORT_EVERY_MILLIS
+    const reply: AdminReply = { ok: true, more: true, result: progress }
+    socket.write(`${JSON.stringify(reply)}\n`)
+  }
 }
 
 /** Collects one line; `onLine` is called once, with `undefined` when it is too long. */
@@ -86,30 +106,45 @@ export class Admin extends Context.Service<Admin, {
       Admin,
       Effect.gen(function*() {
         const { dataDir, shutdownDeadline } = yield* ServerConfig
+        const { begun } = yield* ShutdownCoordinator
         const path = socketPath(dataDir)
         const unusable = (reason: string) =>
           new AdminError({ message: `cannot make the socket for fip admin in ${dataDir}: ${reason}` })
 
-        const answer = Effect.fnUntraced(function*<K extends AdminCommandName>(command: K, input: unknown) {
+        const answer = Effect.fnUntraced(function*<K extends AdminCommandName>(
+          command: K,
+          input: unknown,
+          report: Report,
+          gone: Effect.Effect<void>
+        ) {
           const decoded = yield* Effect.fromResult(decodeAdminInput(command, encodeJson(input)))
-          const result = yield* Effect.result(handlers[command](decoded))
+          const work = handlers[command](decoded, report)
+          const stopped = Effect.raceFirst(
+            Effect.andThen(gone, Effect.fail(GONE)),
+            Effect.andThen(begun, Effect.fail(SHUTTING_DOWN))
+          )
+          const result = yield* Effect.result(isStoppable(command) ? Effect.raceFirst(work, stopped) : work)
           yield* Effect.logInfo("admin command").pipe(
             Effect.annotateLogs({ command, ...decoded, outcome: Result.isSuccess(result) ? "ok" : result.failure.code })
           )
           return yield* Effect.fromResult(result)
         })
 
-        const reply = Effect.fnUntraced(function*(line: Uint8Array | undefined) {
+        const reply = Effect.fnUntraced(function*(
+          line: Uint8Array | undefined,
+          report: Report,
+          gone: Effect.Effect<void>
+        ) {
           if (line === undefined) return yield* refuse("2:big", `a request has at most ${MAX_REQUEST_BYTES} bytes`)
           const { command, input } = yield* Effect.fromResult(decodeAdminRequest(line))
           if (!isAdminCommandName(command)) {
             return yield* refuse("2:unop", `this server has no admin command "${command}"`, "command")
           }
-          return yield* answer(command, input)
+          return yield* answer(command, input, report, gone)
         })
 
-        const replyOrRefuse = (line: Uint8Array | undefined): Effect.Effect<AdminReply> =>
-          reply(line).pipe(
+        const replyOrRefuse = (...request: Parameters<typeof reply>): Effect.Effect<AdminReply> =>
+          reply(...request).pipe(
             Effect.map((result): AdminReply => ({ ok: true, more: false, result })),
             Effect.catchCause((cause): Effect.Effect<AdminReply> => {
               const failure = Result.getOrUndefined(Cause.findError(cause))
@@ -144,9 +179,12 @@ export class Admin extends Context.Service<Admin, {
           })
           // A client that is gone does not hear what became of its request.
           socket.on("error", () => {})
+          const gone = Deferred.makeUnsafe<void>()
+          socket.on("close", () =>
+            Deferred.doneUnsafe(gone, Effect.void))
           readLine(socket, (line) => {
             asking.delete(socket)
-            run(Effect.map(replyOrRefuse(line), (reply) => {
+            run(Effect.map(replyOrRefuse(line, reportOn(socket), Deferred.await(gone)), (reply) => {
               socket.end(`${JSON.stringify(reply)}\n`)
             }))
           })
@@ -154,8 +192,7 @@ export class Admin extends Context.Service<Admin, {
 
         yield* Effect.acquireRelease(
           Effect.tryPromise({
-            try: () =>
-              publish(server, path),
+            try: () => publish(server, path),
             catch: (cause) => unusable(systemErrorReason(cause))
           }),
           () =>

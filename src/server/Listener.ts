@@ -5,13 +5,14 @@
  * every client (`3:s`), waits for what is in flight, and cuts off what is not done by the deadline, while everything
  * the handlers need is still open.
  */
-import { Clock, Context, Data, Duration, Effect, Layer, Redacted, Schedule } from "effect"
+import { Cause, Clock, Context, Data, Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import { constants } from "node:crypto"
 import type { Socket } from "node:net"
 import { createServer, type SecureContextOptions, type TLSSocket } from "node:tls"
 import { spkiOf } from "../platform/Signature.ts"
 import { EXPORTER_BYTES, EXPORTER_LABEL } from "../protocol/Continuity.ts"
 import { ALPN } from "../protocol/Limits.ts"
+import { Refusal } from "../protocol/Refusal.ts"
 import { Connection } from "./Connection.ts"
 import type { Handlers } from "./Dispatch.ts"
 import { type Authenticate, makeExchanges } from "./Exchange.ts"
@@ -49,6 +50,12 @@ const TLS_OPTIONS: SecureContextOptions = {
   // No session tickets: a resumed session would not prove the key again.
   secureOptions: constants.SSL_OP_NO_TICKET
 }
+
+/** Stored content is not what it was. */
+const isDamage = ({ reasons }: Cause.Cause<unknown>): boolean =>
+  reasons.some((reason) =>
+    Cause.isFailReason(reason) && reason.error instanceof Refusal && reason.error.code === "3:bad"
+  )
 
 /** What a proof of the server's identity is bound to. */
 const sessionOf = (socket: TLSSocket) => (): ProvenSession | undefined => {
@@ -94,7 +101,10 @@ export class Listener extends Context.Service<Listener, {
             run,
             now,
             onFault: (name, cause) => {
-              run(Effect.annotateLogs(Effect.logError(`${name} failed`, cause), { address: peer.address }))
+              run(Effect.annotateLogs(Effect.logError(`${name} failed`, cause), {
+                address: peer.address,
+                ...isDamage(cause) ? { suspicious: true } : {}
+              }))
             },
             idleMillis: Duration.toMillis(config.idleTimeout),
             messageMillis: Duration.toMillis(config.messageTimeout)

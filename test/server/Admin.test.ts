@@ -5,7 +5,7 @@ import { lstat, readdir } from "node:fs/promises"
 import { connect } from "node:net"
 import { ask } from "../../src/cli/admin/AdminClient.ts"
 import { Username } from "../../src/protocol/Identity.ts"
-import { socketPath } from "../../src/server/admin/Wire.ts"
+import { type AdminProgress, socketPath } from "../../src/server/admin/Wire.ts"
 import { Server } from "../../src/server/Server.ts"
 import { ServerConfig } from "../../src/server/ServerConfig.ts"
 import { RawClient } from "../support/RawClient.ts"
@@ -59,6 +59,15 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("the admin socket", 
           line.slice(0, 50)
         )
       }
+    }))
+
+  it.effect("says how far a long command has got", () =>
+    Effect.gen(function*() {
+      const { dataDir } = yield* ServerConfig
+      const seen: Array<AdminProgress> = []
+      const result = yield* ask(dataDir, "fsck", { repair: false }, (progress) => seen.push(progress))
+      assert.strictEqual(result.problems, 0)
+      assert.deepStrictEqual(seen[0], { doing: "checking files", done: 0 })
     }))
 
   it.effect("refuses unknown users and sessions by name", () =>

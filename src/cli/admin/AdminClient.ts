@@ -10,7 +10,7 @@ import {
   type AdminResult,
   decodeAdminResult
 } from "../../server/admin/Commands.ts"
-import { decodeAdminReply, socketPath } from "../../server/admin/Wire.ts"
+import { type AdminProgress, decodeAdminProgress, decodeAdminReply, socketPath } from "../../server/admin/Wire.ts"
 
 /** Nobody answers for this data folder. */
 export class NoServer extends Data.TaggedError("NoServer")<{ readonly message: string }> {}
@@ -33,24 +33,40 @@ const noServer = (dataDir: string, error: Error): NoServer => {
   }
 }
 
-/** Sends one line and takes what comes until the server closes. */
-const exchange = (dataDir: string, line: string): Effect.Effect<Uint8Array, NoServer> =>
+const NEWLINE = 0x0a
+
+/** Sends one line, passes on all but the last of those that come, and takes what comes then until the server closes. */
+const exchange = (
+  dataDir: string,
+  line: string,
+  onMore: (progress: AdminProgress) => void
+): Effect.Effect<Uint8Array, NoServer> =>
   Effect.callback((resume) => {
-    const chunks: Array<Buffer> = []
+    let rest: Buffer = Buffer.alloc(0)
     const socket = connect(socketPath(dataDir), () => socket.write(line))
-    socket.on("data", (chunk: Buffer) => chunks.push(chunk))
+    socket.on("data", (chunk: Buffer) => {
+      rest = Buffer.concat([rest, chunk])
+      for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
+        const reply = decodeAdminReply(rest.subarray(0, end))
+        if (Result.isFailure(reply) || !reply.success.ok || !reply.success.more) break
+        const progress = decodeAdminProgress(encodeJson(reply.success.result))
+        if (Result.isSuccess(progress)) onMore(progress.success)
+        rest = rest.subarray(end + 1)
+      }
+    })
     socket.on("error", (error) => resume(Effect.fail(noServer(dataDir, error))))
-    socket.on("end", () => resume(Effect.succeed(Buffer.concat(chunks))))
+    socket.on("end", () => resume(Effect.succeed(rest)))
     return Effect.sync(() => socket.destroy())
   })
 
-/** Asks the server that uses a data folder. */
+/** Asks the server that uses a data folder. Interrupting it stops what can be stopped. */
 export const ask = Effect.fnUntraced(function*<K extends AdminCommandName>(
   dataDir: string,
   command: K,
-  input: AdminInput<K>
+  input: AdminInput<K>,
+  onProgress: (progress: AdminProgress) => void = () => {}
 ): Effect.fn.Return<AdminResult<K>, NoServer | Refusal> {
-  const bytes = yield* exchange(dataDir, `${JSON.stringify({ command, input })}\n`)
+  const bytes = yield* exchange(dataDir, `${JSON.stringify({ command, input })}\n`, onProgress)
   if (bytes.length === 0) {
     return yield* new NoServer({ message: `the server on ${dataDir} stopped before it answered: look at its log` })
   }

@@ -12,6 +12,7 @@ import { ExitStatus, failureOf, type UsageError } from "../shell/Failure.ts"
 import { Output } from "../shell/Output.ts"
 import { JsonMode, note, type Outcome, reportFailure, reportOutcome } from "../shell/Report.ts"
 import { ask, type NoServer } from "./AdminClient.ts"
+import { withProgress } from "./adminProgress.ts"
 
 const common = {
   dataDir: Flag.String("data-dir").pipe(
@@ -57,7 +58,7 @@ export const adminCommand = <K extends AdminCommandName, const Config extends Co
       const run = Effect.gen(function*() {
         const input = yield* definition.request(own)
         const dataDir = yield* dataDirOf(Option.getOrUndefined(common.dataDir))
-        const result = yield* ask(dataDir, asks, input)
+        const result = yield* withProgress((onProgress) => ask(dataDir, asks, input, onProgress))
         const { both, failed, ...said } = definition.say(result)
         yield* reportOutcome(asks, { code: "1:ok", result, ...said })
         if (both === true && !common.json) yield* note(said.message)

@@ -110,6 +110,8 @@ const Lasting = Schema.NullOr(Millis)
 const Limit = Schema.Union([Count, Schema.Literal("default")])
 
 export interface Definition<I, R> {
+  /** It can be stopped at any point, and is when nobody waits for it any more, or when the server stops. */
+  readonly isStoppable: boolean
   readonly decodeInput: Decoder<I>
   readonly decodeResult: Decoder<R>
 }
@@ -117,7 +119,9 @@ export interface Definition<I, R> {
 const define = <I, IE, R, RE>(definition: {
   readonly input: Schema.Codec<I, IE>
   readonly result: Schema.Codec<R, RE>
+  readonly isStoppable?: boolean
 }): Definition<I, R> => ({
+  isStoppable: definition.isStoppable ?? false,
   decodeInput: makeDecoder(definition.input, "2:ibv"),
   decodeResult: makeDecoder(definition.result, "3:?")
 })
@@ -182,7 +186,7 @@ export const AdminCommands = {
     input: Schema.Struct({ invite_id: Count }),
     result: Schema.Struct({ invite_id: Count })
   }),
-  fsck: define({ input: Schema.Struct({ repair: Schema.Boolean }), result: AdminFsck }),
+  fsck: define({ input: Schema.Struct({ repair: Schema.Boolean }), result: AdminFsck, isStoppable: true }),
   "certificate show": define({ input: Empty, result: AdminCertificate }),
   "certificate rotate": define({
     input: Schema.Struct({ reason: Schema.Literals(["requested", "compromised"]) }),
@@ -206,6 +210,8 @@ export type AdminResult<K extends AdminCommandName> = Decoded<typeof AdminComman
 const table: { readonly [K in AdminCommandName]: Definition<AdminInput<K>, AdminResult<K>> } = AdminCommands
 
 export const isAdminCommandName = (name: string): name is AdminCommandName => Object.hasOwn(AdminCommands, name)
+
+export const isStoppable = (name: AdminCommandName): boolean => table[name].isStoppable
 
 export const decodeAdminInput = <K extends AdminCommandName>(
   name: K,

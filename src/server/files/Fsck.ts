@@ -9,6 +9,7 @@ import { Context, Effect, Layer } from "effect"
 import { crc32 } from "node:zlib"
 import { Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { AdminFinding, AdminFsck } from "../admin/Commands.ts"
+import type { Report } from "../admin/Handler.ts"
 import { type Block, liveBlocks } from "./Compactor.ts"
 import type { SegmentId } from "./Extent.ts"
 import { FsckRepo } from "./FsckRepo.ts"
@@ -53,7 +54,8 @@ const damagedIn = async (reader: SegmentReader, step: ReadonlyArray<Block>): Pro
 }
 
 export class Fsck extends Context.Service<Fsck, {
-  readonly check: (options: { readonly repair: boolean }) => Effect.Effect<AdminFsck, Refusal>
+  /** It can be interrupted at any point. */
+  readonly check: (options: { readonly repair: boolean }, report?: Report) => Effect.Effect<AdminFsck, Refusal>
 }>()("fip/server/files/Fsck") {
   static readonly layerNoDeps = Layer.effect(
     Fsck,
@@ -74,8 +76,9 @@ export class Fsck extends Context.Service<Fsck, {
           Effect.tryPromise({ try: () => store.open(segment), catch: toRefusal }),
           (reader) =>
             Effect.forEach(steps(blocks), (step) =>
+              // Uninterruptible: the reader is not closed while it reads.
               Effect.map(
-                Effect.tryPromise({ try: () => damagedIn(reader, step), catch: toRefusal }),
+                Effect.uninterruptible(Effect.tryPromise({ try: () => damagedIn(reader, step), catch: toRefusal })),
                 (found) => damaged.push(...found)
               ), { discard: true }),
           (reader) => Effect.promise(() => reader.close())
@@ -86,7 +89,10 @@ export class Fsck extends Context.Service<Fsck, {
         return { bytes, damaged }
       })
 
-      const check = Effect.fnUntraced(function*({ repair }: { readonly repair: boolean }) {
+      const check = Effect.fnUntraced(function*(
+        { repair }: { readonly repair: boolean },
+        progress: Report = () => {}
+      ) {
         const findings: Array<AdminFinding> = []
         let problems = 0
         let repaired = 0
@@ -101,6 +107,7 @@ export class Fsck extends Context.Service<Fsck, {
         for (let after = 0;;) {
           const page = yield* repo.files(after)
           files += page.files
+          progress({ doing: "checking files", done: files })
           versions += page.versions
           for (const { fault, label, version } of page.faults) {
             report("version", label, version === 0 ? fault : `version ${version}: ${fault}`)
@@ -121,6 +128,7 @@ export class Fsck extends Context.Service<Fsck, {
 
         let segments = 0
         let bytes = 0
+        const inUse = yield* repo.segmentCount
         for (let after: SegmentId | undefined;;) {
           const page = yield* repo.segments(after)
           for (const segment of page) {
@@ -129,6 +137,7 @@ export class Fsck extends Context.Service<Fsck, {
             const checked = yield* Effect.ensuring(checkSegment(segment), Effect.sync(() => grace.leave(ticket)))
             segments++
             bytes += checked.bytes
+            progress({ doing: "checking segments", done: segments, of: Math.max(segments, inUse) })
             for (const { from, to } of checked.damaged) {
               const where = yield* repo.filesAt(segment, from, to)
               report("damaged", segment, `bytes ${from} to ${to - 1} are damaged or missing: ${where.join(", ")}`)

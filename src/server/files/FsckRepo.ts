@@ -43,6 +43,8 @@ export class FsckRepo extends Context.Service<FsckRepo, {
   /** Counts anew what a user is charged for, in one step. */
   readonly recount: (userId: number) => Effect.Effect<void, Refusal>
   readonly users: Effect.Effect<number, Refusal>
+  /** How many segments extents refer to. */
+  readonly segmentCount: Effect.Effect<number, Refusal>
   /** Segments that extents refer to, in the order of their ids. */
   readonly segments: (after: SegmentId | undefined) => Effect.Effect<ReadonlyArray<SegmentId>, Refusal>
   /** `owner/name` of files that have something in these bytes of a segment; some of them. */
@@ -156,6 +158,11 @@ export class FsckRepo extends Context.Service<FsckRepo, {
         users: refused(Effect.map(
           sql<{ readonly users: number }>`select count(*) as users from users`,
           ([row]) => row?.users ?? 0
+        )),
+
+        segmentCount: refused(Effect.map(
+          sql<{ readonly segments: number }>`select count(distinct segment_id) as segments from extents`,
+          ([row]) => row?.segments ?? 0
         )),
 
         segments: (after) =>
