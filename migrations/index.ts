@@ -15,6 +15,7 @@ import guard from "./0004_guard.ts"
 import retention from "./0005_retention.ts"
 import reclaim from "./0006_reclaim.ts"
 import cluster from "./0008_cluster.ts"
+import changes from "./0010_changes.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
@@ -23,5 +24,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0004_guard": guard,
   "0005_retention": retention,
   "0006_reclaim": reclaim,
-  "0008_cluster": cluster
+  "0008_cluster": cluster,
+  "0010_changes": changes
 }

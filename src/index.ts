@@ -57,6 +57,7 @@ export {
   type ReadOptions,
   type Transferred,
   type UploadOptions,
+  type WatchOptions,
   type WriteOptions
 } from "./client/FipClient.ts"
 export { type RefusalCode } from "./protocol/Code.ts"
@@ -65,6 +66,8 @@ export { Fingerprint, type SessionId, type Sha256, type Timestamp, Username } fr
 export { type GrantRole, type Role } from "./protocol/Permission.ts"
 export { Refusal } from "./protocol/Refusal.ts"
 export {
+  type ChangeInfo,
+  type ChangeKind,
   type FileInfo,
   type GrantInfo,
   type ReadHead,

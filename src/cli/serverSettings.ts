@@ -116,7 +116,9 @@ const settings = Config.all({
   uploadLifetime: duration("uploadLifetime", defaults.uploadLifetime),
   keepVersions: count("keepVersions", defaults.keepVersions),
   keepVersionsFor: lasting("keepVersionsFor", defaults.keepVersionsFor),
-  keepDeletedFor: lasting("keepDeletedFor", defaults.keepDeletedFor)
+  keepDeletedFor: lasting("keepDeletedFor", defaults.keepDeletedFor),
+  keepChanges: count("keepChanges", defaults.keepChanges),
+  keepChangesFor: lasting("keepChangesFor", defaults.keepChangesFor)
 })
 
 const LOG_LEVELS = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const

@@ -8,7 +8,7 @@ import { Context, type Duration, type Effect, Layer, type Option, type Redacted,
 import type { FileRef } from "../protocol/FileName.ts"
 import type { Fingerprint, SessionId, Username } from "../protocol/Identity.ts"
 import type { GrantRole } from "../protocol/Permission.ts"
-import type { FileInfo, ReadHead, ResultOf, UploadMode, Written } from "../protocol/Request.ts"
+import type { ChangeInfo, FileInfo, ReadHead, ResultOf, UploadMode, Written } from "../protocol/Request.ts"
 import type { ConnectError, LocalFileError, RequestError, TransferError, TrustError } from "./ClientError.ts"
 import { makeClient } from "./makeClient.ts"
 
@@ -59,6 +59,18 @@ export interface ListOptions {
 export type ListEntry =
   | { readonly _tag: "Folder"; readonly name: string }
   | { readonly _tag: "File"; readonly file: FileInfo }
+
+export interface WatchOptions {
+  /** Whose files; without it, one's own. */
+  readonly owner?: string | undefined
+  /** Only what is below this folder (`docs/`), or the file of this name; with neither, everything. */
+  readonly prefix?: string | undefined
+  readonly name?: string | undefined
+  /** The last `sequence` that is known; without it, only what happens from now on. */
+  readonly since?: number | undefined
+  /** Told once, when nothing that happens from then on is missed: the number that the watch begins after. */
+  readonly onReady?: ((since: number) => void) | undefined
+}
 
 /** A file that was sent or fetched whole: its hash was computed on both ends and found equal. */
 export interface Transferred extends Written {
@@ -171,6 +183,13 @@ export interface FipClientShape {
   readonly queryFile: (file: FileInput) => Effect.Effect<FileInfo, RequestError>
   readonly queryVersions: (file: FileInput) => Effect.Effect<ResultOf<"QueryVersions">, RequestError>
   readonly queryPermission: (file: FileInput) => Effect.Effect<ResultOf<"QueryPermission">, RequestError>
+
+  /**
+   * Changes of files as they are committed: of one's own, and what one was granted; or of somebody else's, as far as one
+   * may read them. Goes on by itself when the connection or the server was gone meanwhile. `sequence` of the last one
+   * that was seen is where another watch can go on: none is lost, none comes twice. `2:gone` when that is too long ago.
+   */
+  readonly watch: (options?: WatchOptions) => Stream.Stream<ChangeInfo, RequestError>
 
   // --- sharing
   readonly grant: (

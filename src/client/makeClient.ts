@@ -17,6 +17,7 @@ import { openReading, type Reading } from "./Reading.ts"
 import { download, upload } from "./Transfer.ts"
 import { makeTrust } from "./Trust.ts"
 import { send, type Target } from "./Upload.ts"
+import { watch } from "./Watch.ts"
 
 const encoder = new TextEncoder()
 
@@ -165,6 +166,7 @@ export const makeClient = Effect.fnUntraced(function*(
       Effect.flatMap(refOf(file), (file) => download(api, link, file, localPath, options)),
 
     list: (options) => listPages(api, options),
+    watch: (options) => watch(api, options),
     queryStorage: call("QueryStorage", {}),
     queryUser: call("QueryUser", {}),
     querySessions: call("QuerySessions", {}),

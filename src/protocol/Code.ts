@@ -73,6 +73,8 @@ export const ClientFaultCode = Schema.Literals([
   "2:opcf",
   /** not the version the caller expected; the body names the current one */
   "2:vcf",
+  /** the point to go on from is not kept any more; the body names where the feed is now */
+  "2:gone",
   /** over the quota of bytes */
   "2:quota",
   /** over the quota of files */

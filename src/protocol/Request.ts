@@ -160,6 +160,39 @@ export const VersionInfo = Schema.Struct({
 })
 export type VersionInfo = typeof VersionInfo.Type
 
+/** What happened to a file, or to a right on it (docs/protocol.md, section 6). */
+export const ChangeKind = Schema.Literals([
+  "created",
+  "written",
+  "renamed",
+  "deleted",
+  "restored",
+  "shared",
+  "unshared",
+  "given",
+  "received"
+])
+export type ChangeKind = typeof ChangeKind.Type
+
+/** An entry of a user's feed. */
+export const ChangeInfo = Schema.Struct({
+  /** Numbers of one feed grow by one. */
+  sequence: Count,
+  kind: ChangeKind,
+  owner: Username,
+  name: FileName,
+  /** With `renamed`, and with `given` and `received` where the file was given another name. */
+  new_name: Schema.optionalKey(FileName),
+  version: Schema.optionalKey(Version),
+  size: Schema.optionalKey(Count),
+  /** With `shared` and `unshared`: the role that the user got or lost. */
+  role: Schema.optionalKey(GrantRole),
+  /** Who did it. */
+  by: Username,
+  at: Timestamp
+})
+export type ChangeInfo = typeof ChangeInfo.Type
+
 /** How an upload's content changes the file when it is committed; the rules of the request of that name hold. */
 export const UploadMode = Schema.Literals(["create", "write", "replace", "append", "patch"])
 export type UploadMode = typeof UploadMode.Type
@@ -323,6 +356,28 @@ export const Requests = {
     idempotent: true,
     body: Schema.Struct(Target),
     result: Schema.Struct({ owner: Username, name: FileName, versions: Schema.Array(VersionInfo) })
+  }),
+  Watch: define({
+    category: INFO,
+    subcategory: 1024,
+    auth: "token",
+    idempotent: true,
+    body: Schema.Struct({
+      /** Whose feed; without it, the caller's own. */
+      owner: Schema.optionalKey(Username),
+      /** Only changes below this folder, or of the file `name`; without either, all. */
+      prefix: Schema.optionalKey(FolderPrefix),
+      name: Schema.optionalKey(FileName),
+      /** `next` of the answer before; without it, the answer only says where the feed is now. */
+      since: Schema.optionalKey(Count),
+      /** How long to wait for a change when there is none. */
+      wait_ms: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 30_000 })))
+    }),
+    result: Schema.Struct({
+      changes: Schema.Array(ChangeInfo),
+      /** To be passed as `since`. */
+      next: Count
+    })
   }),
 
   Register: define({

@@ -13,6 +13,8 @@ import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { BodyOf, GrantInfo, RequestName, ResultOf } from "../protocol/Request.ts"
 import type { Caller } from "./Caller.ts"
 import { databaseRefusal } from "./Database.ts"
+import { Bell } from "./feed/Bell.ts"
+import { addChanges, type FeedEntry } from "./feed/FeedRepo.ts"
 import * as ChangeRepo from "./files/ChangeRepo.ts"
 import { FileRepo } from "./files/FileRepo.ts"
 import { afford, labelOf, type Owner, permit, type Place } from "./files/Rules.ts"
@@ -29,6 +31,8 @@ interface Scene {
   /** The user whom the request is about; `undefined` when there is none of that name. */
   readonly user: Owner | undefined
   readonly now: number
+  /** Adds to the feeds of users who are locked. */
+  readonly tell: (entries: ReadonlyArray<FeedEntry>) => Effect.Effect<void, SqlError>
 }
 
 /** The last instant that has a timestamp on the wire. */
@@ -50,6 +54,9 @@ interface Target {
   readonly name: FileName
 }
 
+/** What watchers are told of a file, whatever happens to it. */
+const entryOf = (caller: Caller, { name, owner }: Place) => ({ owner: owner.username, name, author: caller.username })
+
 const nothingThere = ({ name, owner }: Target): Refusal => noSuchFile(formatFileRef({ owner, name }))
 
 const noSuchUser = (username: Username): Refusal => refuse("2:unf", `no such user: ${username}`, "username")
@@ -69,6 +76,7 @@ export class Permissions extends Context.Service<Permissions, {
       const users = yield* UserRepo
       const files = yield* FileRepo
       const grants = yield* GrantRepo
+      const bell = yield* Bell
       const locks = ChangeRepo.make(sql, yield* ServerConfig)
 
       /** Runs `change` on a file in a transaction of its own. */
@@ -76,6 +84,17 @@ export class Permissions extends Context.Service<Permissions, {
         caller: Caller,
         target: Target & { readonly username?: Username },
         change: (scene: Scene) => Effect.Effect<A, Refusal | SqlError>
+      ): Effect.Effect<A, Refusal> =>
+        Effect.suspend(() => {
+          const told = new Set<number>()
+          return Effect.tap(attempt(caller, target, change, told), () => Effect.sync(() => bell.ring(told)))
+        })
+
+      const attempt = <A>(
+        caller: Caller,
+        target: Target & { readonly username?: Username },
+        change: (scene: Scene) => Effect.Effect<A, Refusal | SqlError>,
+        told: Set<number>
       ): Effect.Effect<A, Refusal> =>
         Effect.gen(function*() {
           const ownerId = target.owner === undefined ? caller.userId : (yield* users.byName(target.owner))?.user_id
@@ -99,7 +118,11 @@ export class Permissions extends Context.Service<Permissions, {
           return yield* change({
             place: { callerId: caller.userId, owner, name: target.name, file: found?.file, role },
             user: locked.find((one) => one.userId === userId),
-            now
+            now,
+            tell: (entries) => {
+              for (const { userId } of entries) told.add(userId)
+              return addChanges(sql, entries, new Date(now))
+            }
           })
         }).pipe(sql.withTransaction, Effect.mapError(databaseRefusal))
 
@@ -126,7 +149,7 @@ export class Permissions extends Context.Service<Permissions, {
           transact(
             caller,
             body,
-            Effect.fnUntraced(function*({ now, place, user }) {
+            Effect.fnUntraced(function*({ now, place, tell, user }) {
               const { fileId } = yield* Effect.fromResult(permit(place, body.role === "MANAGE" ? "appoint" : "share"))
               if (user === undefined) return yield* noSuchUser(body.username)
               if (user.userId === place.owner.userId) {
@@ -143,6 +166,7 @@ export class Permissions extends Context.Service<Permissions, {
               }
               const grant: Grant = { role: body.role, grantedBy: caller.username, grantedAt: now, expiresAt }
               yield* grants.put(fileId, user.userId, grant)
+              yield* tell([{ ...entryOf(caller, place), userId: user.userId, kind: "shared", role: body.role }])
               return { owner: place.owner.username, name: place.name, ...toInfo(user.username, grant) }
             })
           ),
@@ -151,7 +175,7 @@ export class Permissions extends Context.Service<Permissions, {
           transact(
             caller,
             body,
-            Effect.fnUntraced(function*({ now, place, user }) {
+            Effect.fnUntraced(function*({ now, place, tell, user }) {
               const { fileId } = yield* Effect.fromResult(permit(place, "share"))
               if (user === undefined) return yield* noSuchUser(body.username)
               const current = yield* grants.find(fileId, user.userId, new Date(now))
@@ -160,6 +184,7 @@ export class Permissions extends Context.Service<Permissions, {
               }
               if (current.role === "MANAGE") yield* Effect.fromResult(permit(place, "appoint"))
               yield* grants.remove(fileId, user.userId)
+              yield* tell([{ ...entryOf(caller, place), userId: user.userId, kind: "unshared", role: current.role }])
               return { owner: place.owner.username, name: place.name, username: user.username, role: current.role }
             })
           ),
@@ -171,7 +196,7 @@ export class Permissions extends Context.Service<Permissions, {
           transact(
             caller,
             body,
-            Effect.fnUntraced(function*({ now, place, user }) {
+            Effect.fnUntraced(function*({ now, place, tell, user }) {
               const { fileId, sha256, size, version } = yield* Effect.fromResult(permit(place, "transfer"))
               if (user === undefined) return yield* noSuchUser(body.username)
               if (user.userId === caller.userId) {
@@ -199,6 +224,11 @@ export class Permissions extends Context.Service<Permissions, {
                 grantedAt: now,
                 expiresAt: undefined
               })
+              const entry = { ...entryOf(caller, place), ...(name === place.name ? {} : { newName: name }) }
+              yield* tell([
+                { ...entry, userId: caller.userId, kind: "given" },
+                { ...entry, userId: user.userId, kind: "received" }
+              ])
               return { owner: user.username, name, size, version, ...(sha256 === undefined ? {} : { sha256 }) }
             })
           ),
@@ -222,6 +252,6 @@ export class Permissions extends Context.Service<Permissions, {
   )
 
   static readonly layer = this.layerNoDeps.pipe(
-    Layer.provide([GrantRepo.layer, FileRepo.layer, UserRepo.layer])
+    Layer.provide([GrantRepo.layer, FileRepo.layer, UserRepo.layer, Bell.layer])
   )
 }

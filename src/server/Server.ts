@@ -13,12 +13,14 @@ import { storageCommands } from "./admin/handlers/storage.ts"
 import { userCommands } from "./admin/handlers/users.ts"
 import { Database } from "./Database.ts"
 import { upkeepLayer } from "./database/upkeep.ts"
+import { Feed } from "./Feed.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
 import { Fsck } from "./files/Fsck.ts"
 import { Reclaimer } from "./files/Reclaimer.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
 import { FileStore } from "./FileStore.ts"
 import { authHandlers } from "./handlers/auth.ts"
+import { feedHandlers } from "./handlers/feed.ts"
 import { fileHandlers } from "./handlers/file.ts"
 import { infoHandlers } from "./handlers/info.ts"
 import { permissionHandlers } from "./handlers/permission.ts"
@@ -63,7 +65,8 @@ export class Server extends Context.Service<Server, {
         ...yield* infoHandlers,
         ...yield* authHandlers,
         ...yield* fileHandlers,
-        ...yield* permissionHandlers
+        ...yield* permissionHandlers,
+        ...yield* feedHandlers
       }
       return Listener.layer(handlers, users.authenticate)
     }))),
@@ -82,6 +85,7 @@ export class Server extends Context.Service<Server, {
         InviteRepo.layer,
         Permissions.layer,
         FileStore.layer,
+        Feed.layer,
         Reclaimer.layerBackground,
         Fsck.layer,
         upkeepLayer

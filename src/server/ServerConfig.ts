@@ -61,6 +61,9 @@ export interface ServerSettings {
   readonly keepVersionsFor: Duration.Duration
   /** How long a deleted file can be restored. */
   readonly keepDeletedFor: Duration.Duration
+  /** Changes in the feed of a user that who watches can go back to: so many, and for so long. */
+  readonly keepChanges: number
+  readonly keepChangesFor: Duration.Duration
 }
 
 export const defaults: Omit<ServerSettings, "dataDir"> = {
@@ -96,7 +99,9 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   uploadLifetime: Duration.days(7),
   keepVersions: 10,
   keepVersionsFor: Duration.days(30),
-  keepDeletedFor: Duration.days(30)
+  keepDeletedFor: Duration.days(30),
+  keepChanges: 100_000,
+  keepChangesFor: Duration.days(7)
 }
 
 export class ServerConfig extends Context.Service<ServerConfig, ServerSettings>()("fip/server/ServerConfig") {}

@@ -38,6 +38,8 @@ const LINES: ReadonlyArray<readonly [line: string, call: Call]> = [
   ["RENAME notes.txt docs/b.txt", ["rename", "notes.txt", "docs/b.txt"]],
   ["COPY ~bob_jones/a.txt b.txt", ["copy", "~bob_jones/a.txt", "b.txt"]],
   ["RESTORE notes.txt --version 3", ["restore", "notes.txt", 3]],
+  ["WATCH", ["watch", {}]],
+  ["WATCH ~bob_jones/docs/ --since 41 --changes 1", ["watch", { owner: "bob_jones", prefix: "docs/", since: 41 }]],
   ["RESTORE notes.txt", ["restore", "notes.txt", undefined]],
   ["RENAME notes.txt b.txt --if-version 3", ["rename", "notes.txt", "b.txt", { expectedVersion: 3 }]],
   ["COPY notes.txt b.txt --if-version 3", ["copy", "notes.txt", "b.txt", { expectedVersion: 3 }]],

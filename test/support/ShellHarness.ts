@@ -117,6 +117,14 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
           said(options)
         )
       ),
+    watch: (options) =>
+      Stream.fromIterableEffect(
+        answer(
+          [{ sequence: 42, kind: "written" as const, owner: me, name: written.name, version: 2, size: 5, by: me, at }],
+          "watch",
+          said(options)
+        )
+      ),
     queryStorage: answer(storage, "queryStorage"),
     queryUser: answer({ username: me, created_at: at, sessions: 1, ...storage }, "queryUser"),
     querySessions: answer({ sessions: [] }, "querySessions"),

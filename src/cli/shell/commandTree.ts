@@ -8,6 +8,7 @@ import { readCommands } from "./commands/read.ts"
 import { sessionCommands } from "./commands/session.ts"
 import { sharingCommands } from "./commands/sharing.ts"
 import { transferCommands } from "./commands/transfer.ts"
+import { watchCommands } from "./commands/watch.ts"
 
 /** Lets HELP refer to the tree; the annotation keeps its type out of the tree's own. */
 const root = (): Command.Command.Any => commandTree
@@ -19,6 +20,6 @@ export const commandTree = Command.make("fip").pipe(
     { group: "files", commands: [...readCommands, ...fileCommands] },
     { group: "transfer", commands: transferCommands },
     { group: "sharing", commands: sharingCommands },
-    { group: "queries", commands: queryCommands }
+    { group: "queries", commands: [...queryCommands, ...watchCommands] }
   ])
 )

@@ -78,7 +78,7 @@ const wholeNumber = (minimum: number) => (text: string): Option.Option<number> =
   return Number.isSafeInteger(value) && value >= minimum ? Option.some(value) : Option.none()
 }
 
-const count = (name: string, minimum: number, description: string) =>
+export const count = (name: string, minimum: number, description: string) =>
   Flag.String(name).pipe(
     Flag.withMetavar("n"),
     Flag.filterMap(wholeNumber(minimum), () => `a whole number, ${minimum} or more`),

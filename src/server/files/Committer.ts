@@ -17,6 +17,7 @@ import type { UploadId } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
 import { databaseRefusal } from "../Database.ts"
+import { Bell } from "../feed/Bell.ts"
 import { roleOf } from "../permissions/Policy.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { SHUTTING_DOWN } from "./Batcher.ts"
@@ -69,6 +70,8 @@ export class Committer extends Context.Service<Committer, {
       const grace = yield* GracePeriods
       const settings = yield* ServerConfig
       const repo = ChangeRepo.make(sql, settings)
+      const bell = yield* Bell
+      const repo = ChangeRepo.make(sql, yield* ServerConfig)
 
       /** Reads and locks what the group is decided on. */
       const lock = Effect.fnUntraced(function*(
@@ -179,7 +182,7 @@ export class Committer extends Context.Service<Committer, {
           })
         })
         yield* repo.write(plan, now)
-        return answers
+        return { answers, changed: plan.changes.map((entry) => entry.userId) }
       })
 
       const settle = ({ answer, ticket }: Member, exit: Effect.Effect<Written, Refusal>): void => {
@@ -218,10 +221,11 @@ export class Committer extends Context.Service<Committer, {
         waiting.push(...yield* waiting.length > 0 ? Queue.clear(synced) : Queue.takeAll(synced))
         const group = takeGroup(waiting)
         const exit = yield* Effect.exit(Effect.mapError(sql.withTransaction(transact(group)), databaseRefusal))
+        if (Exit.isSuccess(exit)) bell.ring(exit.value.changed)
         for (const [index, member] of group.entries()) {
           settle(
             member,
-            Effect.flatMap(exit, (answers) => {
+            Effect.flatMap(exit, ({ answers }) => {
               const result = answers[index]
               return result === undefined
                 ? Effect.die("a group has fewer answers than members")

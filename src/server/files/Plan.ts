@@ -7,6 +7,7 @@ import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, UploadId, Username } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
+import type { FeedEntry } from "../feed/FeedRepo.ts"
 import {
   type Change,
   type Copy,
@@ -75,6 +76,8 @@ export class Plan {
   /** Those whose counters moved, as they are then. */
   readonly owners = new Map<number, Owner>()
   readonly uploads: Array<{ readonly uploadId: UploadId; readonly outcome: Written }> = []
+  /** For those who watch. */
+  readonly changes: Array<FeedEntry> = []
 }
 
 /** What is known of the store while a group is decided: rows that are locked. */
@@ -242,12 +245,34 @@ export const noSuchVersion = (place: Place, version: number): Refusal =>
 
 const gone = refuse("2:unf", "the account that owns the file does not exist any more")
 
-/** Decides on one change and adds what it writes to the plan; a refusal adds nothing. */
-export const apply = (change: Change, locked: Locked, plan: Plan, now: number): Result.Result<Written, Refusal> => {
-  const [slot, other] = slotsOf(change)
-  const subject = locked.placeOf(change, slot)
-  const target = other === undefined ? subject : locked.placeOf(change, other)
-  if (subject === undefined || target === undefined) return Result.fail(gone)
+/** What those are told who watch the owner of what was changed. */
+const tell = (change: Change, owner: Owner, deletedId: number | undefined, written: Written): FeedEntry => {
+  const { size, version } = written
+  const entry = { userId: owner.userId, owner: owner.username, author: change.caller.username, size, version }
+  switch (change._tag) {
+    case "Store":
+      return { ...entry, kind: version === 1 ? "created" : "written", name: written.name }
+    case "Copy":
+      return { ...entry, kind: "created", name: written.name }
+    case "Restore":
+      return { ...entry, kind: "written", name: written.name }
+    case "Undelete":
+      return { ...entry, kind: "restored", name: written.name }
+    case "Rename":
+      return { ...entry, kind: "renamed", name: change.name, newName: written.name }
+    case "Delete":
+      return { ...entry, kind: "deleted", name: change.name, ...(deletedId === undefined ? {} : { deletedId }) }
+  }
+}
+
+const decide = (
+  change: Change,
+  subject: Place,
+  target: Place,
+  locked: Locked,
+  plan: Plan,
+  now: number
+): Result.Result<Written, Refusal> => {
   switch (change._tag) {
     case "Store":
       return applyStore(change, subject, locked, plan, now)
@@ -262,4 +287,16 @@ export const apply = (change: Change, locked: Locked, plan: Plan, now: number): 
     case "Undelete":
       return applyUndelete(change, subject, locked, plan)
   }
+}
+
+/** Decides on one change and adds what it writes to the plan; a refusal adds nothing. */
+export const apply = (change: Change, locked: Locked, plan: Plan, now: number): Result.Result<Written, Refusal> => {
+  const [slot, other] = slotsOf(change)
+  const subject = locked.placeOf(change, slot)
+  const target = other === undefined ? subject : locked.placeOf(change, other)
+  if (subject === undefined || target === undefined) return Result.fail(gone)
+  return Result.map(decide(change, subject, target, locked, plan, now), (written) => {
+    plan.changes.push(tell(change, target.owner, subject.file?.fileId, written))
+    return written
+  })
 }
