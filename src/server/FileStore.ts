@@ -24,7 +24,7 @@ import type {
 } from "../protocol/Request.ts"
 import type { Caller } from "./Caller.ts"
 import type { ContentSource } from "./ContentSource.ts"
-import { Bell } from "./feed/Bell.ts"
+import { FeedRepo } from "./feed/FeedRepo.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
 import type { Change } from "./files/Change.ts"
 import { Committer } from "./files/Committer.ts"
@@ -285,7 +285,7 @@ export class FileStore extends Context.Service<FileStore, {
   static readonly layer = this.layerNoDeps.pipe(
     Layer.provide([Uploads.layer, Listing.layer]),
     Layer.provide(UploadSessions.layer),
-    Layer.provide([Committer.layer.pipe(Layer.provide(Bell.layer)), FileRepo.layer, UploadRepo.layer]),
+    Layer.provide([Committer.layer.pipe(Layer.provide(FeedRepo.layer)), FileRepo.layer, UploadRepo.layer]),
     Layer.provide(GracePeriods.layer)
   )
 }

@@ -13,8 +13,7 @@ import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { BodyOf, GrantInfo, RequestName, ResultOf } from "../protocol/Request.ts"
 import type { Caller } from "./Caller.ts"
 import { databaseRefusal } from "./Database.ts"
-import { Bell } from "./feed/Bell.ts"
-import { addChanges, type FeedEntry } from "./feed/FeedRepo.ts"
+import { type FeedEntry, FeedRepo } from "./feed/FeedRepo.ts"
 import * as ChangeRepo from "./files/ChangeRepo.ts"
 import { FileRepo } from "./files/FileRepo.ts"
 import { afford, labelOf, type Owner, permit, type Place } from "./files/Rules.ts"
@@ -76,7 +75,7 @@ export class Permissions extends Context.Service<Permissions, {
       const users = yield* UserRepo
       const files = yield* FileRepo
       const grants = yield* GrantRepo
-      const bell = yield* Bell
+      const feed = yield* FeedRepo
       const locks = ChangeRepo.make(sql, yield* ServerConfig)
 
       /** Runs `change` on a file in a transaction of its own. */
@@ -84,17 +83,6 @@ export class Permissions extends Context.Service<Permissions, {
         caller: Caller,
         target: Target & { readonly username?: Username },
         change: (scene: Scene) => Effect.Effect<A, Refusal | SqlError>
-      ): Effect.Effect<A, Refusal> =>
-        Effect.suspend(() => {
-          const told = new Set<number>()
-          return Effect.tap(attempt(caller, target, change, told), () => Effect.sync(() => bell.ring(told)))
-        })
-
-      const attempt = <A>(
-        caller: Caller,
-        target: Target & { readonly username?: Username },
-        change: (scene: Scene) => Effect.Effect<A, Refusal | SqlError>,
-        told: Set<number>
       ): Effect.Effect<A, Refusal> =>
         Effect.gen(function*() {
           const ownerId = target.owner === undefined ? caller.userId : (yield* users.byName(target.owner))?.user_id
@@ -119,10 +107,7 @@ export class Permissions extends Context.Service<Permissions, {
             place: { callerId: caller.userId, owner, name: target.name, file: found?.file, role },
             user: locked.find((one) => one.userId === userId),
             now,
-            tell: (entries) => {
-              for (const { userId } of entries) told.add(userId)
-              return addChanges(sql, entries, new Date(now))
-            }
+            tell: (entries) => feed.add(entries, new Date(now))
           })
         }).pipe(sql.withTransaction, Effect.mapError(databaseRefusal))
 
@@ -252,6 +237,6 @@ export class Permissions extends Context.Service<Permissions, {
   )
 
   static readonly layer = this.layerNoDeps.pipe(
-    Layer.provide([GrantRepo.layer, FileRepo.layer, UserRepo.layer, Bell.layer])
+    Layer.provide([GrantRepo.layer, FileRepo.layer, UserRepo.layer, FeedRepo.layer])
   )
 }

@@ -7,6 +7,8 @@ import type { Username } from "../../protocol/Identity.ts"
 import type { GrantRole } from "../../protocol/Permission.ts"
 import type { ChangeKind } from "../../protocol/Request.ts"
 import { bigints, texts } from "../files/parameters.ts"
+import { Notifications } from "../Notifications.ts"
+import { TOPIC } from "./Bell.ts"
 
 /** A change as it is added to a feed. */
 export interface FeedEntry {
@@ -39,23 +41,12 @@ export interface FeedRow {
   readonly changed_at: Date
 }
 
-/** Adds to feeds, whose users are locked by this transaction. To be run before anything is deleted. */
-export const addChanges = (
-  sql: SqlClient,
-  entries: ReadonlyArray<FeedEntry>,
-  now: Date
-): Effect.Effect<void, SqlError> =>
-  Effect.asVoid(sql`
-    select add_changes(
-      ${bigints(entries.map((one) => one.userId))}, ${texts(entries.map((one) => one.kind))},
-      ${texts(entries.map((one) => one.owner))}, ${texts(entries.map((one) => one.name))},
-      ${texts(entries.map((one) => one.newName ?? null))}, ${bigints(entries.map((one) => one.version ?? null))},
-      ${bigints(entries.map((one) => one.size ?? null))}, ${texts(entries.map((one) => one.author))},
-      ${texts(entries.map((one) => one.role ?? null))}, ${bigints(entries.map((one) => one.deletedId ?? null))},
-      ${now}::timestamptz
-    )`)
-
 export class FeedRepo extends Context.Service<FeedRepo, {
+  /**
+   * Adds to feeds, in the transaction of the change, which has locked their users and has not deleted anything yet. Those
+   * who wait for them hear of it when it commits.
+   */
+  readonly add: (entries: ReadonlyArray<FeedEntry>, now: Date) => Effect.Effect<void, SqlError>
   /** The last number of a user's feed; `undefined`: there is no such user. */
   readonly head: (userId: number) => Effect.Effect<number | undefined, SqlError>
   /** The next changes after a number, in order, as `readerId` may know of them. */
@@ -77,7 +68,23 @@ export class FeedRepo extends Context.Service<FeedRepo, {
     FeedRepo,
     Effect.gen(function*() {
       const sql = yield* SqlClient
+      const notifications = yield* Notifications
       return FeedRepo.of({
+        add: (entries, now) =>
+          entries.length === 0 ? Effect.void : Effect.andThen(
+            sql`
+              select add_changes(
+                ${bigints(entries.map((one) => one.userId))}, ${texts(entries.map((one) => one.kind))},
+                ${texts(entries.map((one) => one.owner))}, ${texts(entries.map((one) => one.name))},
+                ${texts(entries.map((one) => one.newName ?? null))},
+                ${bigints(entries.map((one) => one.version ?? null))},
+                ${bigints(entries.map((one) => one.size ?? null))}, ${texts(entries.map((one) => one.author))},
+                ${texts(entries.map((one) => one.role ?? null))},
+                ${bigints(entries.map((one) => one.deletedId ?? null))}, ${now}::timestamptz
+              )`,
+            notifications.publish(TOPIC, [...new Set(entries.map((one) => String(one.userId)))])
+          ),
+
         head: (userId) =>
           Effect.map(
             sql<{ readonly feed_sequence: number }>`
@@ -102,5 +109,5 @@ export class FeedRepo extends Context.Service<FeedRepo, {
           )
       })
     })
-  )
+  ).pipe(Layer.provide(Notifications.layer))
 }

@@ -11,7 +11,6 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Sha256, UploadId } from "../../protocol/Identity.ts"
 import type { GrantRole } from "../../protocol/Permission.ts"
 import type { Written } from "../../protocol/Request.ts"
-import { addChanges } from "../feed/FeedRepo.ts"
 import type { ServerSettings } from "../ServerConfig.ts"
 import { keyOf, type Slot } from "./Change.ts"
 import type { Extent } from "./Extent.ts"
@@ -251,7 +250,6 @@ export const make = (
 
   /** Writes all of a plan. What it has nothing of costs no statement. */
   const write = Effect.fnUntraced(function*(plan: Plan, now: Date): Effect.fn.Return<void, SqlError> {
-    if (plan.changes.length > 0) yield* addChanges(sql, plan.changes, now)
     if (plan.created.length > 0) yield* insertFiles(plan.created, now)
     if (plan.updated.length > 0) yield* changeFiles(plan.updated, now)
     if (plan.versions.length > 0) yield* insertVersions(plan.versions, now)

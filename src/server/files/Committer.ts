@@ -17,7 +17,7 @@ import type { UploadId } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
 import { databaseRefusal } from "../Database.ts"
-import { Bell } from "../feed/Bell.ts"
+import { FeedRepo } from "../feed/FeedRepo.ts"
 import { roleOf } from "../permissions/Policy.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { SHUTTING_DOWN } from "./Batcher.ts"
@@ -68,10 +68,9 @@ export class Committer extends Context.Service<Committer, {
       const sql = yield* SqlClient
       const store = yield* SegmentStore
       const grace = yield* GracePeriods
+      const feed = yield* FeedRepo
       const settings = yield* ServerConfig
       const repo = ChangeRepo.make(sql, settings)
-      const bell = yield* Bell
-      const repo = ChangeRepo.make(sql, yield* ServerConfig)
 
       /** Reads and locks what the group is decided on. */
       const lock = Effect.fnUntraced(function*(
@@ -181,8 +180,9 @@ export class Committer extends Context.Service<Committer, {
             return outcome
           })
         })
+        yield* feed.add(plan.changes, now)
         yield* repo.write(plan, now)
-        return { answers, changed: plan.changes.map((entry) => entry.userId) }
+        return answers
       })
 
       const settle = ({ answer, ticket }: Member, exit: Effect.Effect<Written, Refusal>): void => {
@@ -221,11 +221,10 @@ export class Committer extends Context.Service<Committer, {
         waiting.push(...yield* waiting.length > 0 ? Queue.clear(synced) : Queue.takeAll(synced))
         const group = takeGroup(waiting)
         const exit = yield* Effect.exit(Effect.mapError(sql.withTransaction(transact(group)), databaseRefusal))
-        if (Exit.isSuccess(exit)) bell.ring(exit.value.changed)
         for (const [index, member] of group.entries()) {
           settle(
             member,
-            Effect.flatMap(exit, ({ answers }) => {
+            Effect.flatMap(exit, (answers) => {
               const result = answers[index]
               return result === undefined
                 ? Effect.die("a group has fewer answers than members")
