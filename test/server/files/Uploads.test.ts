@@ -312,61 +312,65 @@ it.layer(TestDatabase.pglite, { timeout: 60_000 })("uploads after a crash", (it)
     checksums: Buffer.from(checksums(content.subarray(offset, to))).toString("base64")
   })
 
-  it.effect("take blocks that were written and not noted, when the client knows their checksums", () =>
-    Effect.gen(function*() {
-      const dataDir = yield* Storage.folder
-      const database = yield* Effect.context<SqlClient>()
-      const caller = yield* Storage.newUser()
-      const content = randomBytes(5 * MiB + 1000)
-      const start = Effect.gen(function*() {
-        const scope = yield* Scope.make()
-        const layer = Storage.layerIn(dataDir).pipe(Layer.provide(Layer.succeedContext(database)))
-        return { services: yield* Layer.buildWithScope(layer, scope), stop: Scope.close(scope, Exit.void) }
-      })
-      const first = yield* start
-      const upload_id = yield* Effect.gen(function*() {
-        const files = yield* FileStore
-        const { upload_id } = yield* files.uploadBegin(caller, {
-          name: Storage.name("a"),
-          mode: "write",
-          size: content.length
+  it.effect(
+    "take blocks that were written and not noted, when the client knows their checksums",
+    () =>
+      Effect.gen(function*() {
+        const dataDir = yield* Storage.folder
+        const database = yield* Effect.context<SqlClient>()
+        const caller = yield* Storage.newUser()
+        const content = randomBytes(5 * MiB + 1000)
+        const start = Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          const layer = Storage.layerIn(dataDir).pipe(Layer.provide(Layer.succeedContext(database)))
+          return { services: yield* Layer.buildWithScope(layer, scope), stop: Scope.close(scope, Exit.void) }
         })
-        yield* send(caller, upload_id, content, [[0, 1000]])
-        return upload_id
-      }).pipe(Effect.provide(first.services))
-      yield* first.stop
-      // This one is not stopped, so that nothing is noted: a crash, as far as the next can see.
-      const { services: killed } = yield* start
-      yield* send(caller, upload_id, content, [[0, 3 * MiB], [4 * MiB, content.length]]).pipe(Effect.provide(killed))
-      const { services } = yield* start
-      yield* Effect.gen(function*() {
-        const files = yield* FileStore
-        const received = (body?: ReturnType<typeof claim>) =>
-          Effect.map(files.uploadStatus(caller, upload_id, body), ({ received }) => received)
-        const noted = [[0, 1000]] as const
-        assert.deepStrictEqual(yield* received(), noted)
-        const other = randomBytes(content.length)
-        assert.deepStrictEqual(yield* received(claim(other, 0, 2 * MiB)), noted)
-        assert.deepStrictEqual(yield* received({ ...claim(content, 0, MiB), offset: 1 }), noted)
-        // One block of it is not what was sent.
-        const damaged = Buffer.from(content)
-        damaged[BLOCK_BYTES] = (damaged[BLOCK_BYTES] ?? 0) + 1
-        assert.deepStrictEqual(yield* received(claim(damaged, 0, MiB)), [[0, BLOCK_BYTES], [2 * BLOCK_BYTES, MiB]])
-        const all = claim(content, 0, content.length)
-        assert.deepStrictEqual(yield* received(all), [[0, 3 * MiB], [4 * MiB, content.length]])
-        yield* send(caller, upload_id, content, [[3 * MiB, 4 * MiB]])
-        const blocks_sha256 = sha256(checksums(content))
-        assert.strictEqual(
-          yield* codeOf(files.uploadCommit(caller, { upload_id })),
-          "2:ibv"
-        )
-        const written = yield* files.uploadCommit(caller, { upload_id, blocks_sha256, sha256: sha256(other) })
-        // It was not hashed by one process from end to end, and what a client says of it is not believed.
-        assert.strictEqual(written.sha256, undefined)
-        assert.isTrue((yield* read(caller, "a")).equals(content))
-        assert.strictEqual((yield* files.queryFile(caller, { name: Storage.name("a") })).sha256, sha256(content))
-      }).pipe(Effect.provide(services))
-    }), 30_000)
+        const first = yield* start
+        const upload_id = yield* Effect.gen(function*() {
+          const files = yield* FileStore
+          const { upload_id } = yield* files.uploadBegin(caller, {
+            name: Storage.name("a"),
+            mode: "write",
+            size: content.length
+          })
+          yield* send(caller, upload_id, content, [[0, 1000]])
+          return upload_id
+        }).pipe(Effect.provide(first.services))
+        yield* first.stop
+        // This one is not stopped, so that nothing is noted: a crash, as far as the next can see.
+        const { services: killed } = yield* start
+        yield* send(caller, upload_id, content, [[0, 3 * MiB], [4 * MiB, content.length]]).pipe(Effect.provide(killed))
+        const { services } = yield* start
+        yield* Effect.gen(function*() {
+          const files = yield* FileStore
+          const received = (body?: ReturnType<typeof claim>) =>
+            Effect.map(files.uploadStatus(caller, upload_id, body), ({ received }) => received)
+          const noted = [[0, 1000]] as const
+          assert.deepStrictEqual(yield* received(), noted)
+          const other = randomBytes(content.length)
+          assert.deepStrictEqual(yield* received(claim(other, 0, 2 * MiB)), noted)
+          assert.deepStrictEqual(yield* received({ ...claim(content, 0, MiB), offset: 1 }), noted)
+          // One block of it is not what was sent.
+          const damaged = Buffer.from(content)
+          damaged[BLOCK_BYTES] = (damaged[BLOCK_BYTES] ?? 0) + 1
+          assert.deepStrictEqual(yield* received(claim(damaged, 0, MiB)), [[0, BLOCK_BYTES], [2 * BLOCK_BYTES, MiB]])
+          const all = claim(content, 0, content.length)
+          assert.deepStrictEqual(yield* received(all), [[0, 3 * MiB], [4 * MiB, content.length]])
+          yield* send(caller, upload_id, content, [[3 * MiB, 4 * MiB]])
+          const blocks_sha256 = sha256(checksums(content))
+          assert.strictEqual(
+            yield* codeOf(files.uploadCommit(caller, { upload_id })),
+            "2:ibv"
+          )
+          const written = yield* files.uploadCommit(caller, { upload_id, blocks_sha256, sha256: sha256(other) })
+          // It was not hashed by one process from end to end, and what a client says of it is not believed.
+          assert.strictEqual(written.sha256, undefined)
+          assert.isTrue((yield* read(caller, "a")).equals(content))
+          assert.strictEqual((yield* files.queryFile(caller, { name: Storage.name("a") })).sha256, sha256(content))
+        }).pipe(Effect.provide(services))
+      }),
+    30_000
+  )
 
   it.layer(Storage.layer())((it) => {
     it.effect("are published by the checksums of their blocks, and dropped when those are others", () =>
