@@ -58,7 +58,7 @@ const Time = Schema.String.pipe(
   )
 )
 
-const size = (key: string, fallback: number) =>
+const size = <A>(key: string, fallback: A) =>
   Config.schema(Size, snake(key)).pipe(Config.map(Number), Config.withDefault(fallback))
 const duration = <A>(key: string, fallback: A) => Config.schema(Time, snake(key)).pipe(Config.withDefault(fallback))
 
@@ -105,6 +105,15 @@ const settings = Config.all({
   guessMemory: duration("guessMemory", defaults.guessMemory),
   rotateEvery: duration("rotateEvery", defaults.rotateEvery),
   maxConnections: count("maxConnections", defaults.maxConnections),
+  connectionsPerAddress: count("connectionsPerAddress", defaults.connectionsPerAddress),
+  connectionRate: count("connectionRate", defaults.connectionRate),
+  maxGuests: count("maxGuests", defaults.maxGuests),
+  guestsPerAddress: count("guestsPerAddress", defaults.guestsPerAddress),
+  loginTimeout: duration("loginTimeout", defaults.loginTimeout),
+  guestRequests: count("guestRequests", defaults.guestRequests),
+  guestTimeout: duration("guestTimeout", defaults.guestTimeout),
+  requestRate: count("requestRate", defaults.requestRate),
+  byteRate: size("byteRate", defaults.byteRate),
   handshakeTimeout: duration("handshakeTimeout", defaults.handshakeTimeout),
   idleTimeout: duration("idleTimeout", defaults.idleTimeout),
   messageTimeout: duration("messageTimeout", defaults.messageTimeout),

@@ -2,17 +2,19 @@
  * One peer: bytes to requests, requests to handlers, results to replies (docs/protocol.md, section 3).
  *
  * Imperative core; a request becomes an Effect when it is whole. Invariants: what was refused is skipped to its end and
- * never shifts what follows; a request that was received whole runs to its end even when its peer is gone; the bytes
- * and the number of requests held for one peer are bounded, beyond that its socket is not read.
+ * never shifts what follows; a request that was received whole runs to its end even when its peer is gone; the bytes,
+ * the requests and the replies held for one peer are bounded, beyond that its socket is not read. Until somebody has
+ * logged in, the peer is a guest, and has little of everything.
  */
 import { Cause, type Effect, Exit, type Fiber, Result } from "effect"
 import type { TLSSocket } from "node:tls"
 import { Parser } from "../protocol/Frame.ts"
 import { parseRequestHeader, type RequestHeader } from "../protocol/Header.ts"
-import { MAX_IN_FLIGHT, MAX_INLINE_BYTES, MAX_SKIP_BYTES } from "../protocol/Limits.ts"
+import { HEADER_BYTES, MAX_IN_FLIGHT, MAX_INLINE_BYTES, MAX_SKIP_BYTES } from "../protocol/Limits.ts"
 import { Refusal, refuse } from "../protocol/Refusal.ts"
 import type { ReadHead, RequestName, ResultOf } from "../protocol/Request.ts"
 import type { Peer } from "./Caller.ts"
+import { CROWDED, Guest, GUEST_UNREAD_BYTES, type GuestOptions, LOGINS, NO_LOGIN } from "./connections/Guest.ts"
 import type { ContentSource } from "./ContentSource.ts"
 import type { Outgoing } from "./Dispatch.ts"
 import { admit, type Exchange } from "./Exchange.ts"
@@ -23,6 +25,9 @@ const HELD_BYTES = 4 * 1024 * 1024
 
 /** Data of requests that are not whole yet, held for one peer. */
 const GATHERED_BYTES = 2 * MAX_INLINE_BYTES
+
+/** Replies that wait for the peer to read them, before its socket is no longer read. */
+const UNREAD_BYTES = 1024 * 1024
 
 /** How long a peer may take to close its side after the server closed its own. */
 const LINGER_MILLIS = 5000
@@ -36,6 +41,9 @@ export interface ConnectionOptions {
   readonly onFault: (name: RequestName, cause: Cause.Cause<unknown>) => void
   readonly idleMillis: number
   readonly messageMillis: number
+  readonly guest: GuestOptions
+  /** Notes what a user did: requests and bytes; for how many milliseconds to hold the next back. */
+  readonly spend: (userId: number, requests: number, bytes: number) => number
 }
 
 /** A request of which not all messages have arrived. */
@@ -67,8 +75,12 @@ export class Connection {
   private readonly fibers = new Set<Fiber.Fiber<unknown, Refusal>>()
   private held = 0
   private gathered = 0
+  private readonly openedAt: number
   private activeAt: number
   private messageAt = 0
+  /** `undefined` once somebody has logged in. */
+  private guest: Guest | undefined
+  private pacing: NodeJS.Timeout | undefined
   private lastAnswer: (() => void) | undefined
   private draining = false
   private endedAt: number | undefined
@@ -76,22 +88,38 @@ export class Connection {
   constructor(socket: TLSSocket, options: ConnectionOptions) {
     this.socket = socket
     this.options = options
+    this.guest = new Guest(options.guest)
     this.peer = options.peer
-    this.activeAt = options.now()
-    this.writer = new ReplyWriter(socket, options.now)
+    this.openedAt = this.activeAt = options.now()
+    this.writer = new ReplyWriter(socket, options.now, () => this.readOn())
     this.parser = new Parser<RequestHeader>({
       parseHeader: parseRequestHeader,
       onHeader: (header) => this.onHeader(header),
-      onAuth: (header, auth) => this.gathering.has(header.id) ? undefined : this.current?.exchange.prove(auth),
+      onAuth: (header, auth) => this.gathering.has(header.id) ? undefined : this.prove(auth),
       onMessage: (message) => this.onMessage(message.header, message.body, message.data),
       onSkipped: (header, refusal) => this.onSkipped(header, refusal),
-      onFault: () => this.fail(0, refuse("2:ihs", "this is not a header: 256 bytes of JSON padded with spaces"))
+      onFault: () => {
+        options.guest.onOffence()
+        this.fail(0, refuse("2:ihs", "this is not a header: 256 bytes of JSON padded with spaces"))
+      }
     })
     socket.setNoDelay(true)
     socket.on("data", (chunk: Uint8Array) => this.onData(chunk))
     socket.on("end", () => this.finishWhenIdle())
     // The peer is gone; "close" follows and cleans up.
     socket.on("error", () => {})
+    socket.on("close", () => clearTimeout(this.pacing))
+  }
+
+  /** Bytes of replies that the peer leaves unread. */
+  get unread(): number {
+    return this.writer.unread
+  }
+
+  /** Gives a guest's place to somebody else. */
+  shed(): void {
+    this.fail(0, CROWDED)
+    this.socket.destroySoon()
   }
 
   /** Tells the peer that the server is leaving, refuses what is new, and ends when what runs has been answered. */
@@ -110,17 +138,25 @@ export class Connection {
 
   /** Enforces the time limits; called about once a second. */
   sweep(now: number): void {
-    const { idleMillis, messageMillis } = this.options
+    const { idleMillis } = this.options
+    const guest = this.guest?.options
+    const { messageMillis } = guest ?? this.options
     if (this.writer.stalledFor(now) > messageMillis) return this.destroy()
     if (this.endedAt !== undefined) {
       if (now - this.endedAt > LINGER_MILLIS) this.socket.destroy()
       return
     }
-    if (this.socket.isPaused()) {
+    if (guest !== undefined && this.isIdle && now - this.openedAt > guest.loginMillis) {
+      guest.onOffence()
+      this.fail(0, NO_LOGIN)
+    } else if (this.socket.isPaused()) {
       // Held back by us, not slow: the clocks start again when it is read again.
       this.activeAt = this.messageAt = now
     } else if (!this.parser.idle) {
-      if (now - this.messageAt > messageMillis) this.fail(this.current?.header.id ?? 0, TOO_SLOW)
+      if (now - this.messageAt > messageMillis) {
+        guest?.onOffence()
+        this.fail(this.current?.header.id ?? 0, TOO_SLOW)
+      }
     } else if (this.running.size === 0 && now - this.activeAt > idleMillis) {
       this.fail(0, refuse("2:unsp", "the connection was idle for too long"))
     }
@@ -131,11 +167,22 @@ export class Connection {
   }
 
   private onData(chunk: Uint8Array): void {
+    if (this.endedAt !== undefined) return
     const now = this.options.now()
     if (this.parser.idle) this.messageAt = now
     this.activeAt = now
     this.parser.push(chunk)
-    if (this.running.size >= MAX_IN_FLIGHT || this.held >= HELD_BYTES) this.socket.pause()
+    if (this.isFull) this.socket.pause()
+  }
+
+  /** True while nothing more is read. */
+  private get isFull(): boolean {
+    return this.running.size >= MAX_IN_FLIGHT || this.held >= HELD_BYTES || this.pacing !== undefined ||
+      this.writer.unread > (this.guest === undefined ? UNREAD_BYTES : GUEST_UNREAD_BYTES)
+  }
+
+  private readOn(): void {
+    if (this.socket.isPaused() && !this.isFull) this.socket.resume()
   }
 
   private onHeader(header: RequestHeader): Refusal | undefined {
@@ -143,8 +190,36 @@ export class Connection {
     this.current = undefined
     const refusal = this.check(header)
     const bytes = header.auth_size + header.body_size + header.data_size
-    if (refusal !== undefined && bytes > MAX_SKIP_BYTES) this.fail(header.id, refusal)
+    const last = refusal !== undefined && bytes > MAX_SKIP_BYTES ? refusal : this.guest?.count(bytes)
+    if (last !== undefined) this.fail(header.id, last)
+    return last ?? refusal
+  }
+
+  private prove(auth: Uint8Array): Refusal | undefined {
+    const exchange = this.current?.exchange
+    if (exchange === undefined) return undefined
+    const refusal = exchange.prove(auth)
+    if (exchange.userId !== undefined) this.welcome()
     return refusal
+  }
+
+  private welcome(): void {
+    this.guest?.options.onLogin()
+    this.guest = undefined
+  }
+
+  /** Notes what a user did. Who does more than the server allows in the time is read on later. */
+  private pace(userId: number | undefined, requests: number, bytes: number): number {
+    return userId === undefined ? 0 : this.options.spend(userId, requests, bytes)
+  }
+
+  private holdBack(millis: number): void {
+    if (millis === 0 || this.endedAt !== undefined) return
+    clearTimeout(this.pacing)
+    this.pacing = setTimeout(() => {
+      this.pacing = undefined
+      this.readOn()
+    }, millis)
   }
 
   private check(header: RequestHeader): Refusal | undefined {
@@ -168,6 +243,7 @@ export class Connection {
     if (Result.isFailure(admitted)) return admitted.failure
     if (this.running.has(id)) return refuse("2:ihv", `a request with the id ${id} is in flight`, "id")
     if (this.draining) return SHUTTING_DOWN
+    if (this.guest?.options.areDeaf() === true) return CROWDED
     if (header.more && this.gathering.size >= MAX_IN_FLIGHT) {
       return refuse("2:rlex", `at most ${MAX_IN_FLIGHT} requests may be unfinished at the same time`)
     }
@@ -218,6 +294,7 @@ export class Connection {
     const { id } = request.header
     this.running.add(id)
     this.held += request.bytes
+    this.holdBack(this.pace(request.exchange.userId, 1, HEADER_BYTES + request.bytes))
     const fiber = this.options.run(request.exchange.run(request.body, request.data))
     this.fibers.add(fiber)
     // Nothing is read after `finish`, and its own reply is the last one.
@@ -239,7 +316,7 @@ export class Connection {
       this.lastAnswer = undefined
       lastAnswer()
     }
-    if (this.socket.isPaused() && this.held < HELD_BYTES && this.running.size < MAX_IN_FLIGHT) this.socket.resume()
+    this.readOn()
     if (this.draining || this.parser.dead || this.socket.readableEnded) this.finishWhenIdle()
   }
 
@@ -253,23 +330,24 @@ export class Connection {
       this.writer.refuse(id, this.refusalOf(exchange.name, exit.cause), finish)
       return
     }
+    if (LOGINS.has(exchange.name)) this.welcome()
     const { code, content, result } = exit.value
     if (content === undefined || !isReadHead(result)) {
       this.writer.reply(id, code, result, finish)
       return
     }
-    await this.stream(id, exchange.name, result, content, finish)
+    await this.stream(id, exchange, result, content, finish)
   }
 
   private async stream(
     id: number,
-    name: RequestName,
+    { name, userId }: Exchange,
     head: ReadHead,
     content: ContentSource,
     finish: boolean
   ): Promise<void> {
     try {
-      await this.writer.stream(id, head, content, finish)
+      await this.writer.stream(id, head, content, finish, (bytes) => this.pace(userId, 0, bytes))
     } catch (error) {
       const cause = error instanceof Refusal ? Cause.fail(error) : Cause.die(error)
       this.writer.refuse(id, this.refusalOf(name, cause), finish)

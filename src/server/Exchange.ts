@@ -31,6 +31,8 @@ export type Authenticate = (token: string, address: string) => Result.Result<Cal
 
 export interface Exchange {
   readonly name: RequestName
+  /** The user whose token it brought, once that is proven. */
+  readonly userId: number | undefined
   /** Decodes and verifies the auth component; to be called first, once. */
   readonly prove: (auth: Uint8Array) => Refusal | undefined
   /** Decodes the body and runs the handler. */
@@ -64,6 +66,9 @@ export const makeExchanges = (handlers: Handlers, authenticate: Authenticate, pe
     let proof: Proof<AuthKindOf<K>> | undefined
     return {
       name,
+      get userId() {
+        return proof?.caller?.userId
+      },
       prove: (bytes) => {
         const proven = prove[kind](bytes)
         if (Result.isFailure(proven)) return proven.failure

@@ -1,19 +1,19 @@
 /**
- * Accepts TLS connections and keeps their set: limits, time limits, and the drain at shutdown.
+ * Accepts connections and keeps their set: time limits, what users may do in a second, and the drain at shutdown. Who may
+ * come in, and TLS, are in connections/.
  *
- * TLS 1.3 only, ALPN `fip/1` required. The finalizer is the first to run of all the server's: it stops accepting, tells
- * every client (`3:s`), waits for what is in flight, and cuts off what is not done by the deadline, while everything
- * the handlers need is still open.
+ * The finalizer is the first to run of all the server's: it stops accepting, tells every client (`3:s`), waits for what
+ * is in flight, and cuts off what is not done by the deadline, while everything the handlers need is still open.
  */
 import { Cause, Clock, Context, Data, Duration, Effect, Layer, Redacted, Schedule } from "effect"
-import { constants } from "node:crypto"
-import type { Socket } from "node:net"
-import { createServer, type SecureContextOptions, type TLSSocket } from "node:tls"
+import type { TLSSocket } from "node:tls"
 import { spkiOf } from "../platform/Signature.ts"
 import { EXPORTER_BYTES, EXPORTER_LABEL } from "../protocol/Continuity.ts"
-import { ALPN } from "../protocol/Limits.ts"
 import { Refusal } from "../protocol/Refusal.ts"
 import { Connection } from "./Connection.ts"
+import { Door } from "./connections/Door.ts"
+import { makeFront, type Visit } from "./connections/Front.ts"
+import { UserRate } from "./connections/UserRate.ts"
 import type { Handlers } from "./Dispatch.ts"
 import { type Authenticate, makeExchanges } from "./Exchange.ts"
 import { ServerIdentity } from "./Identity.ts"
@@ -42,15 +42,6 @@ const listenError = (host: string, port: number, error: NodeJS.ErrnoException): 
   }
 }
 
-const TLS_OPTIONS: SecureContextOptions = {
-  minVersion: "TLSv1.3",
-  // AES-128 first: as safe here, and less work for both ends.
-  ciphers: "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384",
-  honorCipherOrder: true,
-  // No session tickets: a resumed session would not prove the key again.
-  secureOptions: constants.SSL_OP_NO_TICKET
-}
-
 /** Stored content is not what it was. */
 const isDamage = ({ reasons }: Cause.Cause<unknown>): boolean =>
   reasons.some((reason) =>
@@ -66,7 +57,11 @@ const sessionOf = (socket: TLSSocket) => (): ProvenSession | undefined => {
   }
 }
 
-const keyOf = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`
+/** Replies that all guests together may leave unread before none of them is answered. */
+const DEAF_BYTES = 64 * 1024 * 1024
+
+/** At most so often is the log told that connections are turned away. */
+const TURNED_AWAY_EVERY_MILLIS = 60_000
 
 export class Listener extends Context.Service<Listener, {
   readonly host: string
@@ -83,17 +78,17 @@ export class Listener extends Context.Service<Listener, {
         const now = () => clock.currentTimeMillisUnsafe()
         const run = Effect.runForkWith(yield* Effect.context())
 
-        // Connections in the TLS handshake, by the peer's address and port.
-        const handshakes = new Map<string, Socket>()
-        let closing = false
         const connections = new Set<Connection>()
+        const guests = new Set<Connection>()
+        const door = new Door(config)
+        const rate = new UserRate(config)
+        const guestsAreDeaf = (): boolean => {
+          let bytes = 0
+          for (const guest of guests) bytes += guest.unread
+          return bytes > DEAF_BYTES
+        }
 
-        const accept = (socket: TLSSocket) => {
-          handshakes.delete(keyOf(socket))
-          if (closing || socket.alpnProtocol !== ALPN) {
-            socket.destroy()
-            return
-          }
+        const accept = (socket: TLSSocket, { onShed, pass }: Visit) => {
           const peer = { address: socket.remoteAddress ?? "", session: sessionOf(socket) }
           const connection = new Connection(socket, {
             peer,
@@ -107,30 +102,38 @@ export class Listener extends Context.Service<Listener, {
               }))
             },
             idleMillis: Duration.toMillis(config.idleTimeout),
-            messageMillis: Duration.toMillis(config.messageTimeout)
+            messageMillis: Duration.toMillis(config.messageTimeout),
+            guest: {
+              loginMillis: Duration.toMillis(config.loginTimeout),
+              messageMillis: Math.min(Duration.toMillis(config.guestTimeout), Duration.toMillis(config.messageTimeout)),
+              requests: config.guestRequests,
+              areDeaf: guestsAreDeaf,
+              onLogin: () => {
+                guests.delete(connection)
+                pass.welcome()
+              },
+              onOffence: pass.fault
+            },
+            spend: (userId, requests, bytes) => rate.spend(userId, requests, bytes, now())
           })
+          onShed(() => connection.shed())
+          guests.add(connection)
           connections.add(connection)
-          socket.on("close", () => connections.delete(connection))
+          socket.on("close", () => {
+            guests.delete(connection)
+            connections.delete(connection)
+          })
         }
 
-        const server = createServer({
-          ...TLS_OPTIONS,
-          ALPNProtocols: [ALPN],
-          handshakeTimeout: Duration.toMillis(config.handshakeTimeout)
-        }, accept)
+        const { close, present, server } = makeFront({
+          door,
+          now,
+          handshakeMillis: Duration.toMillis(config.handshakeTimeout),
+          onSession: accept
+        })
         // Connections that are open, or in their handshake, go on with the key they have.
-        yield* identity.follow(({ certificate, key }) =>
-          server.setSecureContext({ ...TLS_OPTIONS, key: Redacted.value(key), cert: certificate })
-        )
+        yield* identity.follow(({ certificate, key }) => present(Redacted.value(key), certificate))
         server.maxConnections = config.maxConnections
-        server.on("connection", (socket: Socket) => {
-          handshakes.set(keyOf(socket), socket)
-        })
-        // A failed handshake ends here, and is nobody else's business.
-        server.on("tlsClientError", (_, socket) => {
-          handshakes.delete(keyOf(socket))
-          socket.destroy()
-        })
 
         yield* Effect.acquireRelease(
           Effect.callback<void, ListenError>((resume) => {
@@ -145,11 +148,9 @@ export class Listener extends Context.Service<Listener, {
           () =>
             Effect.gen(function*() {
               const closed = Effect.callback<void>((resume) => {
-                closing = true
+                close()
                 server.close(() => resume(Effect.void))
                 for (const connection of connections) connection.drain()
-                // Those still in the handshake have nothing to be told, and would hold the server open.
-                for (const socket of handshakes.values()) socket.destroy()
               })
               const inTime = yield* Effect.timeoutOption(Effect.interruptible(closed), config.shutdownDeadline)
               if (inTime._tag === "None") {
@@ -159,9 +160,22 @@ export class Listener extends Context.Service<Listener, {
             })
         )
 
-        yield* Effect.sync(() => {
+        let told = { at: 0, refused: 0, shed: 0 }
+        const tellOfCrowds = (at: number): Effect.Effect<void> => {
+          const { refused, shed } = door
+          if (refused + shed === told.refused + told.shed || at - told.at < TURNED_AWAY_EVERY_MILLIS) return Effect.void
+          const since = { refused: refused - told.refused, shed: shed - told.shed }
+          told = { at, refused, shed }
+          return Effect.logWarning("connections were turned away: too many of one address, or without a login").pipe(
+            Effect.annotateLogs({ suspicious: true, ...since })
+          )
+        }
+        yield* Effect.suspend(() => {
           const at = now()
           for (const connection of connections) connection.sweep(at)
+          door.sweep(at)
+          rate.sweep(at)
+          return tellOfCrowds(at)
         }).pipe(Effect.repeat(Schedule.spaced("1 second")), Effect.forkScoped)
 
         const bound = server.address()

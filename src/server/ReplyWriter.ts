@@ -5,6 +5,7 @@
  * one write; content goes out as it is, never copied. A peer that stops reading stalls its own streams: at most
  * `BUFFERED_BYTES` and one chunk for each of its streams wait for it.
  */
+import { setTimeout } from "node:timers/promises"
 import type { TLSSocket } from "node:tls"
 import type { Code } from "../protocol/Code.ts"
 import { encodeReplyHeader } from "../protocol/Header.ts"
@@ -25,10 +26,14 @@ export class ReplyWriter {
   /** When the peer last took something, or when there was last nothing to take. */
   private progressAt: number
   private unsent = 0
+  private unreadBytes = 0
+  private readonly onRead: () => void
 
-  constructor(socket: TLSSocket, now: () => number) {
+  /** `onRead` is called whenever the peer has taken all replies. */
+  constructor(socket: TLSSocket, now: () => number, onRead: () => void) {
     this.socket = socket
     this.now = now
+    this.onRead = onRead
     this.progressAt = now()
     const wake = () => {
       const waiting = this.waiting
@@ -48,6 +53,11 @@ export class ReplyWriter {
     return this.unsent === 0 ? 0 : now - this.progressAt
   }
 
+  /** Bytes of replies, content aside, that wait for the peer to take them. */
+  get unread(): number {
+    return this.unreadBytes
+  }
+
   reply(id: number, code: Code, body: unknown, ended = false): void {
     if (this.closed) return
     if (!this.corked) {
@@ -55,7 +65,12 @@ export class ReplyWriter {
       this.socket.cork()
       process.nextTick(() => this.uncork())
     }
-    this.write(this.message(id, code, body, 0, false, ended))
+    const message = this.message(id, code, body, 0, false, ended)
+    this.unreadBytes += message.length
+    this.write(message, () => {
+      this.unreadBytes -= message.length
+      if (this.unreadBytes === 0) this.onRead()
+    })
   }
 
   refuse(id: number, refusal: Refusal, ended = false): void {
@@ -64,9 +79,16 @@ export class ReplyWriter {
 
   /**
    * Streams `content` as a run of messages whose first carries `head`. Resolves when the last was handed to the socket,
-   * or the peer is gone; rejects with what `content.next` rejects with. Does not close the source.
+   * or the peer is gone; rejects with what `content.next` rejects with. Does not close the source. `pace` is told what was
+   * written, and says for how many milliseconds to rest.
    */
-  async stream(id: number, head: ReadHead, content: ContentSource, ended: boolean): Promise<void> {
+  async stream(
+    id: number,
+    head: ReadHead,
+    content: ContentSource,
+    ended: boolean,
+    pace: (bytes: number) => number
+  ): Promise<void> {
     let remaining = content.length
     let body: object | undefined = head
     while (!this.closed) {
@@ -83,8 +105,10 @@ export class ReplyWriter {
         const sent = chunk
         this.write(sent, () => content.release(sent))
       }
+      const rest = pace(chunk?.length ?? 0)
       if (last) return
       body = undefined
+      if (rest > 0) await setTimeout(rest)
       while (this.socket.writableLength > BUFFERED_BYTES && !this.closed) await this.drained()
     }
   }

@@ -39,6 +39,20 @@ export interface ServerSettings {
   readonly rotateEvery: Duration.Duration | undefined
 
   readonly maxConnections: number
+  /** Of one address (an IPv6 network of 64 bits): connections, and new ones a second. */
+  readonly connectionsPerAddress: number
+  readonly connectionRate: number
+  /** Connections on which nobody has logged in: all, and those of one address. */
+  readonly maxGuests: number
+  readonly guestsPerAddress: number
+  /** How long a connection may be without a login, and what it may ask meanwhile. */
+  readonly loginTimeout: Duration.Duration
+  readonly guestRequests: number
+  /** The message timeout before login. */
+  readonly guestTimeout: Duration.Duration
+  /** Of one user, on all connections: requests a second, and bytes in both directions (`undefined`: no limit). */
+  readonly requestRate: number
+  readonly byteRate: number | undefined
   readonly handshakeTimeout: Duration.Duration
   /** Between two requests. */
   readonly idleTimeout: Duration.Duration
@@ -88,6 +102,15 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   guessMemory: Duration.days(1),
   rotateEvery: undefined,
   maxConnections: 10_000,
+  connectionsPerAddress: 1000,
+  connectionRate: 50,
+  maxGuests: 2000,
+  guestsPerAddress: 500,
+  loginTimeout: Duration.minutes(2),
+  guestRequests: 1000,
+  guestTimeout: Duration.seconds(10),
+  requestRate: 10_000,
+  byteRate: undefined,
   handshakeTimeout: Duration.seconds(5),
   idleTimeout: Duration.minutes(10),
   messageTimeout: Duration.seconds(30),
