@@ -126,6 +126,7 @@ const settings = Config.all({
   keepVersions: count("keepVersions", defaults.keepVersions),
   keepVersionsFor: lasting("keepVersionsFor", defaults.keepVersionsFor),
   keepDeletedFor: lasting("keepDeletedFor", defaults.keepDeletedFor),
+  sweepEvery: lasting("sweepEvery", defaults.sweepEvery),
   keepChanges: count("keepChanges", defaults.keepChanges),
   keepChangesFor: lasting("keepChangesFor", defaults.keepChangesFor)
 })

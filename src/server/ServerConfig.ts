@@ -75,6 +75,8 @@ export interface ServerSettings {
   readonly keepVersionsFor: Duration.Duration
   /** How long a deleted file can be restored. */
   readonly keepDeletedFor: Duration.Duration
+  /** How often what is not kept is dropped; space is given back ten times less often. */
+  readonly sweepEvery: Duration.Duration
   /** Changes in the feed of a user that who watches can go back to: so many, and for so long. */
   readonly keepChanges: number
   readonly keepChangesFor: Duration.Duration
@@ -123,6 +125,7 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   keepVersions: 10,
   keepVersionsFor: Duration.days(30),
   keepDeletedFor: Duration.days(30),
+  sweepEvery: Duration.minutes(1),
   keepChanges: 100_000,
   keepChangesFor: Duration.days(7)
 }

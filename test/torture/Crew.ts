@@ -2,26 +2,42 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
-import type { Change } from "../support/FileModel.ts"
-import { type Order, type Outcome, READY } from "./crewProcess.ts"
+import { type Begun, type Order, type Outcome, READY } from "./crewProcess.ts"
 
 const program = fileURLToPath(new URL("crewProcess.ts", import.meta.url))
 
+interface Waiting {
+  readonly resolve: (outcome: Outcome) => void
+  readonly onBegun: (upload: string) => void
+}
+
 export class Crew {
   private readonly child: ChildProcess
-  private readonly waiting = new Map<string, (outcome: Outcome) => void>()
+  private readonly waiting = new Map<string, Waiting>()
 
   private constructor(child: ChildProcess) {
     this.child = child
-    child.on("message", (outcome: Outcome) => this.settle(outcome))
+    child.on("message", (message: Begun | Outcome) => {
+      if ("upload" in message) this.waiting.get(message.user)?.onBegun(message.upload)
+      else this.settle(message)
+    })
     child.on("exit", () => {
       for (const user of this.waiting.keys()) this.settle({ user, failure: "its process was killed" })
     })
   }
 
   /** Starts one, and waits until its users are logged in. */
-  static async start(port: number, knownHosts: string, folder: string, users: ReadonlyArray<string>): Promise<Crew> {
-    const child = fork(program, [String(port), knownHosts, folder, ...users], { serialization: "advanced" })
+  static async start(
+    port: number,
+    knownHosts: string,
+    folder: string,
+    users: ReadonlyArray<string>,
+    env: NodeJS.ProcessEnv
+  ): Promise<Crew> {
+    const child = fork(program, [String(port), knownHosts, folder, ...users], {
+      serialization: "advanced",
+      env: { ...process.env, ...env }
+    })
     const [message] = await Promise.race([
       once(child, "message"),
       once(child, "exit").then(([status]) => [`a process of clients ended with ${status}`])
@@ -35,15 +51,14 @@ export class Crew {
   }
 
   private settle(outcome: Outcome): void {
-    const resolve = this.waiting.get(outcome.user)
+    const waiting = this.waiting.get(outcome.user)
     this.waiting.delete(outcome.user)
-    resolve?.(outcome)
+    waiting?.resolve(outcome)
   }
 
-  do(user: string, change: Change): Promise<Outcome> {
+  do(order: Order, onBegun: (upload: string) => void): Promise<Outcome> {
     return new Promise((resolve) => {
-      this.waiting.set(user, resolve)
-      const order: Order = { user, change }
+      this.waiting.set(order.user, { resolve, onBegun })
       // When it cannot be told, its end settles the matter.
       this.child.send(order, () => {})
     })

@@ -1,39 +1,52 @@
 /**
  * The whole program under force: clients in processes of their own work on a real server, which is killed at random
- * moments and started again, as are clients and PostgreSQL. After each of these points everything is looked at.
+ * moments and started again, as are clients and PostgreSQL, while the server gives back space all the time. After each
+ * of these points it is looked at what is there.
  *
  * What is done follows from the seed; when exactly a process dies is up to the machine.
  */
 import { Data, Effect } from "effect"
-import { SqlClient } from "effect/sql/SqlClient"
-import { cp, mkdir, readdir, rm, stat } from "node:fs/promises"
+import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
-import { Database } from "../../src/server/Database.ts"
-import { defaults, ServerConfig } from "../../src/server/ServerConfig.ts"
-import { serve, type ServerProcess } from "../support/Program.ts"
+import * as Program from "../support/Program.ts"
 import { Random } from "../support/Random.ts"
-import { complaints } from "../support/tableInvariants.ts"
 import { temporaryFolder } from "../support/temporaryFolder.ts"
 import { TestDatabase } from "../support/TestDatabase.ts"
 import * as TestPostgres from "../support/TestPostgres.ts"
 import { Crew } from "./Crew.ts"
+import { Sweeps } from "./Sweeps.ts"
+import { lookAt, type Looked, segmentsIn } from "./Tables.ts"
 import { User } from "./User.ts"
 
 const USERS = 16
-const CREWS = 2
+const CREWS = 4
 
-/** The tables of an embedded database are looked at so often, in a copy: that costs as much as a start. */
+/** Of each user in turn, every version of every file is read once in so many points. */
+const EVERYTHING_EVERY = 8
+
+/** The tables are looked at so often, after the kill and before the next start, and `fip admin fsck` is run. */
 const TABLES_EVERY = 10
+const FSCK_EVERY = 20
+
+/** Space is given back without a pause, and little is kept that could not be. */
+const SETTINGS = {
+  FIP_SWEEP_EVERY: "50 millis",
+  FIP_KEEP_VERSIONS: "2",
+  FIP_KEEP_DELETED_FOR: "500 millis"
+}
 
 export interface TortureOptions {
   readonly points: number
   readonly seed: number
   readonly database: "embedded" | "postgres"
+  /** Where everything is kept, and stays; in a folder that is removed unless given. */
+  readonly folder?: string | undefined
   /** Told of each point that was passed. */
-  readonly onPoint: (point: number) => void
+  readonly onPoint: (figures: Figures) => void
 }
 
 export interface Figures {
+  /** Points that were passed. */
   readonly points: number
   readonly serverKills: number
   readonly clientKills: number
@@ -43,40 +56,32 @@ export interface Figures {
   /** Changes that were not answered; how many of them were carried out all the same, whole. */
   readonly unanswered: number
   readonly carriedOut: number
-  /** Bytes in segments at the end, and those of them that a version of a file is made of. */
-  readonly storedBytes: number
-  readonly usedBytes: number
+  /** Uploads that were continued after a kill; how many of them had been committed before it. */
+  readonly resumed: number
+  readonly resumedCommitted: number
+  /** Looks for space to give back that were begun; those that a kill found under way; what was given back. */
+  readonly sweeps: number
+  readonly sweepsCutOff: number
+  readonly segmentsCompacted: number
+  readonly segmentsRemoved: number
+  readonly bytesRemoved: number
+  /** How often `fip admin fsck` found nothing wrong. */
+  readonly fscks: number
 }
-
-/** The length of every segment. */
-const segmentsIn = async (dataDir: string): Promise<ReadonlyMap<string, number>> => {
-  const root = join(dataDir, "segments")
-  const found = new Map<string, number>()
-  for (const entry of await readdir(root, { withFileTypes: true, recursive: true })) {
-    if (entry.isFile()) found.set(entry.name, (await stat(join(entry.parentPath, entry.name))).size)
-  }
-  return found
-}
-
-const usedBytes = Effect.gen(function*() {
-  const sql = yield* SqlClient
-  const [row] = yield* sql<{ readonly bytes: number }>`
-    select coalesce(sum(upper(r) - lower(r)), 0)::bigint as bytes from (
-      select unnest(range_agg(int8range(segment_offset, segment_offset + length))) as r from extents group by segment_id
-    ) ranges`
-  return row?.bytes ?? 0
-})
 
 class Torture {
   private readonly options: TortureOptions
   private readonly folder: string
   private readonly postgres: TestPostgres.Server | undefined
   private readonly random: Random
-  private server: ServerProcess | undefined
+  private server: Program.ServerProcess | undefined
   private port = 0
   private users: ReadonlyArray<User> = []
   private readonly crews: Array<Crew> = []
   private readonly kills = { server: 0, client: 0, database: 0 }
+  private readonly sweeps = new Sweeps()
+  private points = 0
+  private fscks = 0
 
   constructor(options: TortureOptions, folder: string, postgres: TestPostgres.Server | undefined) {
     this.options = options
@@ -93,19 +98,46 @@ class Torture {
     return join(this.folder, "known_hosts")
   }
 
+  /** Saves what Node would compile anew at each start. */
+  private get env(): NodeJS.ProcessEnv {
+    return { NODE_COMPILE_CACHE: join(this.folder, "compiled") }
+  }
+
+  get figures(): Figures {
+    const sum = (of: (user: User) => number) => this.users.reduce((total, user) => total + of(user), 0)
+    const { begun, compacted, cutOff, removed, removedBytes } = this.sweeps
+    return {
+      points: this.points,
+      serverKills: this.kills.server,
+      clientKills: this.kills.client,
+      databaseKills: this.kills.database,
+      acknowledged: sum((user) => user.acknowledged),
+      unanswered: sum((user) => user.open),
+      carriedOut: sum((user) => user.carriedOut),
+      resumed: sum((user) => user.resumed),
+      resumedCommitted: sum((user) => user.resumedCommitted),
+      sweeps: begun,
+      sweepsCutOff: cutOff,
+      segmentsCompacted: compacted,
+      segmentsRemoved: removed,
+      bytesRemoved: removedBytes,
+      fscks: this.fscks
+    }
+  }
+
   private async startServer(): Promise<void> {
     const database = this.postgres === undefined ? [] : ["--database-url", this.postgres.url]
-    this.server = await serve(
-      [String(this.port), "--data-dir", this.dataDir, "--log-level", "fatal", ...database],
-      // Saves what Node would compile anew at each start.
-      { env: { NODE_COMPILE_CACHE: join(this.folder, "compiled") } }
+    this.server = await Program.serve(
+      [String(this.port), "--data-dir", this.dataDir, "--log-level", "debug", "--log-format", "json", ...database],
+      { env: { ...this.env, ...SETTINGS } }
     )
     this.port = this.server.port
+    this.sweeps.follow(this.server.child.stderr)
   }
 
   private async startCrew(index: number): Promise<void> {
     const users = this.users.filter((_, at) => at % CREWS === index).map((user) => user.name)
-    this.crews[index] = await Crew.start(this.port, this.knownHosts, this.folder, users)
+    this.crews[index] = await Crew.start(this.port, this.knownHosts, this.folder, users, this.env)
   }
 
   private async prepare(): Promise<void> {
@@ -125,7 +157,7 @@ class Torture {
     const { random } = this
     const { kill, victims } = this.choose()
     let left = 1 + random.below(60)
-    const crewDies = random.chance(0.25) ? { index: random.below(CREWS), at: random.below(left) } : undefined
+    const crewDies = random.chance(0.1) ? { index: random.below(CREWS), at: random.below(left) } : undefined
     let killing: Promise<unknown> | undefined
     const isOver = () => killing !== undefined
     const passed = () => {
@@ -150,14 +182,16 @@ class Torture {
     }))
     // Everybody may have stopped with a crew that died, or with PostgreSQL: then it is time.
     await (killing ?? kill())
-    if (victims.server) await this.startServer()
+    if (!victims.server) return
+    if (this.isTimeFor(TABLES_EVERY)) await this.look()
+    await this.startServer()
   }
 
   /** One change; false when it was not answered. */
   private async act(user: User, crew: Crew | undefined): Promise<boolean> {
     if (crew?.isAlive !== true) return false
-    const change = user.next()
-    return user.take(change, await crew.do(user.name, change))
+    const order = user.next()
+    return user.take(order, await crew.do(order, user.begun))
   }
 
   /** What is killed this time, the server most of the time. */
@@ -190,55 +224,58 @@ class Torture {
     await this.postgres?.kill()
   }
 
-  private async verify(): Promise<void> {
-    for (const [index, crew] of this.crews.entries()) {
-      if (!crew.isAlive) await this.startCrew(index)
-    }
-    for (const user of this.users) await user.verify()
+  private isTimeFor(every: number): boolean {
+    return (this.points + 1) % every === 0
   }
 
-  /** Looks at the tables, in a copy where the server has them to itself; gives the bytes that are in use. */
-  private async verifyTables(): Promise<number> {
-    const copy = join(this.folder, "copy")
-    if (this.postgres === undefined) {
-      // Nothing changes meanwhile: nobody works.
-      await mkdir(copy)
-      await cp(join(this.dataDir, "database"), join(copy, "database"), { recursive: true })
-    }
-    const segments = await segmentsIn(this.dataDir)
-    const look = Effect.all([complaints(segments), usedBytes]).pipe(
-      Effect.provide(Database.layer),
-      Effect.provideService(ServerConfig, { ...defaults, dataDir: copy, databaseUrl: this.postgres?.url }),
-      Effect.scoped
+  private async verify(): Promise<void> {
+    await Promise.all(this.crews.map((crew, index) => crew.isAlive ? undefined : this.startCrew(index)))
+    await Promise.all(
+      this.users.map((user, at) => user.verify((at + this.points) % EVERYTHING_EVERY === 0))
     )
-    const [found, used] = await Effect.runPromise(look)
-    await rm(copy, { recursive: true, force: true })
-    if (found.length > 0) throw new Error(found.join("\n"))
-    return used
+    if (this.isTimeFor(FSCK_EVERY)) await this.fsck()
+  }
+
+  /** Looks at the tables, which no server uses meanwhile. */
+  private async look(): Promise<Looked> {
+    const looked = await lookAt(this.dataDir, this.postgres?.url, join(this.folder, "copy"))
+    if (looked.complaints.length > 0) throw new Error(looked.complaints.join("\n"))
+    return looked
+  }
+
+  private async fsck(): Promise<void> {
+    const { status, stderr, stdout } = await Program.run(["admin", "fsck", "--data-dir", this.dataDir], {
+      env: this.env
+    })
+    if (status !== 0) throw new Error(`fip admin fsck ended with ${status}: ${stdout}${stderr}`)
+    this.fscks++
+  }
+
+  /** Everything of everybody, and whether all is given back that nothing needs. */
+  private async finish(): Promise<void> {
+    await Promise.all(this.users.map((user) => user.verify(true)))
+    await this.fsck()
+    const before = await segmentsIn(this.dataDir)
+    await this.server?.stop()
+    await this.startServer()
+    // What nothing refers to is found by the first, and by the second to be so still.
+    await this.sweeps.more(4)
+    await this.server?.stop()
+    const { needed } = await this.look()
+    const leaked = [...(await segmentsIn(this.dataDir)).keys()].filter((one) => before.has(one) && !needed.has(one))
+    if (leaked.length > 0) throw new Error(`nothing needs these segments, and they are there: ${leaked.join(", ")}`)
   }
 
   async run(): Promise<Figures> {
-    const { onPoint, points } = this.options
     await this.prepare()
-    for (let point = 1; point <= points; point++) {
+    while (this.points < this.options.points) {
       await this.work()
       await this.verify()
-      if (this.postgres !== undefined || point % TABLES_EVERY === 0) await this.verifyTables()
-      onPoint(point)
+      this.points++
+      this.options.onPoint(this.figures)
     }
-    const used = await this.verifyTables()
-    const sum = (of: (user: User) => number) => this.users.reduce((total, user) => total + of(user), 0)
-    return {
-      points,
-      serverKills: this.kills.server,
-      clientKills: this.kills.client,
-      databaseKills: this.kills.database,
-      acknowledged: sum((user) => user.acknowledged),
-      unanswered: sum((user) => user.open),
-      carriedOut: sum((user) => user.carriedOut),
-      storedBytes: [...(await segmentsIn(this.dataDir)).values()].reduce((total, bytes) => total + bytes, 0),
-      usedBytes: used
-    }
+    await this.finish()
+    return this.figures
   }
 
   async end(): Promise<void> {
@@ -256,7 +293,7 @@ export class PromiseBroken extends Data.TaggedError("PromiseBroken")<{
 
 /** Fails with what was not as it must be. */
 export const torture = Effect.fnUntraced(function*(options: TortureOptions) {
-  const folder = yield* temporaryFolder
+  const folder = options.folder ?? (yield* temporaryFolder)
   const postgres = options.database === "postgres" ? yield* TestPostgres.restartable : undefined
   const subject = yield* Effect.acquireRelease(
     Effect.sync(() => new Torture(options, folder, postgres)),
@@ -264,6 +301,6 @@ export const torture = Effect.fnUntraced(function*(options: TortureOptions) {
   )
   return yield* Effect.tryPromise({
     try: () => subject.run(),
-    catch: (cause) => new PromiseBroken({ message: String(cause), cause })
+    catch: (cause) => new PromiseBroken({ message: cause instanceof Error ? cause.message : String(cause), cause })
   })
 }, Effect.scoped)

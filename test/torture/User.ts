@@ -1,50 +1,63 @@
 /** A user whose clients and server are killed: what must be there, and a client that looks whether it is. */
 import { Effect, ManagedRuntime, Redacted, Schedule, Stream } from "effect"
 import { FipClient, type FipClientShape } from "../../src/client/FipClient.ts"
+import type { Written } from "../../src/protocol/Request.ts"
 import {
   afterChange,
   type Change,
   chooseChange,
+  currentOf,
   type Files,
-  isSame,
-  sha256,
   summary,
   usageOf
 } from "../support/FileModel.ts"
 import type { Random } from "../support/Random.ts"
-import { type Outcome, PASSWORD } from "./crewProcess.ts"
+import { type Order, type Outcome, PASSWORD } from "./crewProcess.ts"
 
 const MiB = 1024 * 1024
 
-/** Parts of an upload have a MiB: more than one of them. */
+/** Some uploads are too large for one request of the client library. */
 const lengthOf = (random: Random, doing: "put" | "upload"): number =>
-  doing === "upload" ? MiB + 1 + random.below(2 * MiB) : random.below(random.pick([600, 9000, 9000, 200_000]))
+  doing === "put"
+    ? random.below(random.pick([600, 9000, 9000, 120_000]))
+    : random.chance(0.1)
+    ? MiB + 1 + random.below(MiB)
+    : 1 + random.below(random.pick([60_000, 300_000]))
 
-/** Everything that a user has. */
-const contentsOf = Effect.fnUntraced(function*(client: FipClientShape) {
-  const found = new Map<string, ReadonlyMap<number, Buffer>>()
-  for (const entry of yield* Stream.runCollect(client.list({ recursive: true }))) {
-    if (entry._tag !== "File") continue
-    const { name } = entry.file
-    const { versions } = yield* client.queryVersions(name)
-    found.set(
-      name,
-      new Map(
-        yield* Effect.forEach(
-          versions,
-          ({ sha256: hash, version }) =>
-            Effect.map(Stream.mkUint8Array(client.read(name, { version })), (bytes) => {
-              const content = Buffer.from(bytes)
-              if (hash !== undefined && sha256(content) !== hash) {
-                throw new Error(`version ${version} of ${name} is torn`)
-              }
-              return [version, content] as const
-            })
-        )
+/** An upload that was begun and whose answer nobody has seen. */
+interface Unfinished {
+  readonly change: Change
+  readonly upload: string
+  /** It was found carried out: continuing it gives its answer and changes nothing. */
+  readonly isDone: boolean
+}
+
+type Listed = ReadonlyMap<string, Pick<Written, "size" | "version">>
+
+/** Every change makes another version of something, or another name. */
+const isListed = (listed: Listed, files: Files): boolean =>
+  listed.size === files.size && [...files].every(([name, versions]) => {
+    const file = listed.get(name)
+    return file?.version === versions.length && file.size === versions.at(-1)?.length
+  })
+
+/** The client compares what it reads with the hash that the server says, too. */
+const read = (client: FipClientShape, name: string, version?: number) =>
+  Effect.map(Stream.runCollect(client.read(name, { version })), (chunks) => Buffer.concat(chunks))
+
+/** Compares every version that is kept; older ones may go at any time. */
+const checkVersions = Effect.fnUntraced(function*(client: FipClientShape, name: string, known: ReadonlyArray<Buffer>) {
+  for (const { current, version } of (yield* client.queryVersions(name)).versions) {
+    const content = yield* read(client, name, version).pipe(
+      Effect.catchIf(
+        (error) => !current && error._tag === "Refusal" && error.code === "2:nf",
+        () => Effect.void
       )
     )
+    if (content !== undefined && known[version - 1]?.equals(content) !== true) {
+      throw new Error(`version ${version} of ${name} has other content than it had`)
+    }
   }
-  return { found, storage: yield* client.queryStorage }
 })
 
 export class User {
@@ -52,11 +65,19 @@ export class User {
   private readonly random: Random
   private readonly runtime: ManagedRuntime.ManagedRuntime<FipClient, unknown>
   private files: Files = new Map()
+  /** What there is if the change that was not answered was carried out. */
   private unanswered: Files | undefined
+  private doing: Change | undefined
+  private unfinished: Unfinished | undefined
+  /** Names whose content may be another one than when it was last looked at. */
+  private readonly touched = new Set<string>()
   acknowledged = 0
   /** Changes that were not answered, and those of them that were carried out. */
   open = 0
   carriedOut = 0
+  /** Uploads that were continued after something was killed, and those of them that were found committed. */
+  resumed = 0
+  resumedCommitted = 0
 
   constructor(name: string, random: Random, port: number, knownHosts: string) {
     this.name = name
@@ -71,32 +92,58 @@ export class User {
         client.login(this.name, Redacted.make(PASSWORD))
       )))
 
-  /** The next change, which counts as not answered until it is. */
-  next(): Change {
-    const change = chooseChange(this.files, this.random, lengthOf)
-    this.unanswered = afterChange(this.files, change)
-    return change
+  /** The next change, which counts as not answered until it is. An upload that was cut off is continued first. */
+  next(): Order {
+    const { unfinished } = this
+    const change = unfinished?.change ?? chooseChange(this.files, this.random, lengthOf)
+    this.doing = change
+    this.unanswered = unfinished?.isDone === true ? this.files : afterChange(this.files, change)
+    this.touched.add(change.name)
+    if ("to" in change) this.touched.add(change.to)
+    return { user: this.name, change, upload: unfinished?.upload }
+  }
+
+  /** The upload that is under way can be continued from here on. */
+  readonly begun = (upload: string): void => {
+    if (this.doing !== undefined) this.unfinished = { change: this.doing, upload, isDone: false }
   }
 
   /** True when the change was acknowledged, as it should be. */
-  take(change: Change, outcome: Outcome): boolean {
-    if (!("written" in outcome) || this.unanswered === undefined) return false
+  take({ change, upload }: Order, outcome: Outcome): boolean {
+    if (!("written" in outcome) || this.unanswered === undefined) {
+      // What was begun can be continued, and what is refused for good was not.
+      if (upload !== undefined && "code" in outcome && outcome.code?.startsWith("2:") === true) {
+        throw new Error(`${this.name} could not continue an upload of ${change.name}: ${outcome.failure}`)
+      }
+      return false
+    }
     const name = "to" in change ? change.to : change.name
     const versions = this.unanswered.get(name)
     const { size, version } = outcome.written
     if (size !== versions?.at(-1)?.length || version !== versions?.length) {
-      throw new Error(`${this.name} was told of version ${version} of ${name} with ${size} bytes, after ${change.do}`)
+      throw new Error(
+        `${this.name} was told of version ${version} of ${name} with ${size} bytes, after ${change.do}, instead of ` +
+          `version ${versions?.length} with ${versions?.at(-1)?.length}`
+      )
     }
+    if (upload !== undefined) {
+      this.resumed++
+      if (this.unfinished?.isDone === true) this.resumedCommitted++
+    }
+    this.unfinished = undefined
     this.files = this.unanswered
     this.unanswered = undefined
     this.acknowledged++
     return true
   }
 
-  /** Looks at everything, and throws when it is not as it must be. */
-  async verify(): Promise<void> {
-    const { found, storage } = await this.runtime.runPromise(
-      Effect.flatMap(FipClient, contentsOf).pipe(
+  /**
+   * Looks whether what was acknowledged is there, and throws when it is not: names, sizes, versions and counters, and
+   * the content of what was changed since the last time; with `everything`, every version of every file.
+   */
+  async verify(everything: boolean): Promise<void> {
+    await this.runtime.runPromise(
+      Effect.flatMap(FipClient, (client) => this.look(client, everything)).pipe(
         // The server may still be on its way back to its database.
         Effect.retry({
           times: 100,
@@ -104,20 +151,44 @@ export class User {
           while: (error) => error._tag === "Refusal" && error.code === "3:db"
         })
       )
-    )
-    if (this.unanswered !== undefined) this.open++
-    if (this.unanswered !== undefined && isSame(found, this.unanswered)) {
-      this.carriedOut++
-      this.files = this.unanswered
-    } else if (!isSame(found, this.files)) {
-      const or = this.unanswered === undefined ? "" : `\nor\n${summary(this.unanswered)}`
-      throw new Error(`${this.name} has\n${summary(found)}\ninstead of\n${summary(this.files)}${or}`)
-    }
-    this.unanswered = undefined
+    ).catch((cause: unknown) => {
+      throw new Error(`${this.name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
+    })
+    this.touched.clear()
+  }
+
+  private readonly look = Effect.fnUntraced(function*(this: User, client: FipClientShape, everything: boolean) {
+    const entries = yield* Stream.runCollect(client.list({ recursive: true }))
+    const listed: Listed = new Map(entries.flatMap((one) => one._tag === "File" ? [[one.file.name, one.file]] : []))
+    this.settle(listed)
     const { bytes, files } = usageOf(this.files)
+    const storage = yield* client.queryStorage
     if (storage.bytes_used !== bytes || storage.files_used !== files) {
       throw new Error(`${this.name} has ${bytes} bytes in ${files} files: ${JSON.stringify(storage)}`)
     }
+    for (const [name, versions] of this.files) {
+      if (everything) yield* checkVersions(client, name, versions)
+      else if (this.touched.has(name) && !currentOf(this.files, name).equals(yield* read(client, name))) {
+        throw new Error(`${this.name} has other content in ${name} than was acknowledged`)
+      }
+    }
+  })
+
+  /** Decides, by what there is, whether the change that was not answered was carried out. */
+  private settle(listed: Listed): void {
+    const { unanswered, unfinished } = this
+    const isNew = unanswered !== undefined && unanswered !== this.files
+    if (isNew) this.open++
+    if (isNew && isListed(listed, unanswered)) {
+      this.carriedOut++
+      this.files = unanswered
+      if (unfinished !== undefined) this.unfinished = { ...unfinished, isDone: true }
+    } else if (!isListed(listed, this.files)) {
+      const found = [...listed].map(([name, { size, version }]) => `${name}: version ${version}, ${size} bytes`)
+      const or = isNew ? `\nor\n${summary(unanswered)}` : ""
+      throw new Error(`${this.name} has\n${found.join("\n")}\ninstead of\n${summary(this.files)}${or}`)
+    }
+    this.unanswered = undefined
   }
 
   readonly close = (): Promise<void> => this.runtime.dispose()

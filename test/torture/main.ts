@@ -1,14 +1,20 @@
-/** `npm run torture -- --points 1000 --seed 1 [--database postgres]`: prints the figures, or what was wrong. */
+/**
+ * `npm run torture -- --points 1000 --seed 1 [--database postgres] [--keep folder]`: prints figures and how it ended, in
+ * one line of JSON, whatever ends it. With `--keep` everything is kept in that new folder.
+ */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect } from "effect"
+import { Console, Effect, Exit } from "effect"
+import { mkdirSync } from "node:fs"
+import { resolve } from "node:path"
 import { parseArgs } from "node:util"
-import { torture } from "./Torture.ts"
+import { type Figures, type PromiseBroken, torture } from "./Torture.ts"
 
 const { values } = parseArgs({
   options: {
     points: { type: "string", default: "100" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
-    database: { type: "string", default: "embedded" }
+    database: { type: "string", default: "embedded" },
+    keep: { type: "string" }
   }
 })
 const points = Number(values.points)
@@ -22,22 +28,32 @@ if (database !== "embedded" && database !== "postgres") {
   console.error("--database is embedded or postgres")
   process.exit(2)
 }
+const folder = values.keep === undefined ? undefined : resolve(values.keep)
+if (folder !== undefined) mkdirSync(folder)
 
 const begun = Date.now()
 const seconds = () => Math.round((Date.now() - begun) / 1000)
-let passed = 0
-const onPoint = (point: number) => {
-  passed = point
-  if (point % 10 === 0) console.error(`${point} of ${points} points, ${seconds()} s`)
+let last: Figures | undefined
+const onPoint = (figures: Figures) => {
+  last = figures
+  if (figures.points % 10 === 0) console.error(`${figures.points} of ${points} points, ${seconds()} s`)
+}
+
+const said = (ended: string, figures = last) =>
+  Console.log(JSON.stringify({ ended, database, seed, of: points, ...figures, seconds: seconds() }))
+
+/** A failure that nobody foresaw is one, too. */
+const report = (exit: Exit.Exit<Figures, PromiseBroken>) => {
+  if (Exit.isSuccess(exit)) return said("well", exit.value)
+  if (Exit.hasInterrupts(exit)) return said("interrupted")
+  return Effect.andThen(
+    said("badly"),
+    Console.error(
+      `failed at point ${(last?.points ?? 0) + 1}. Again: npm run torture -- --points ${points} --seed ${seed} ` +
+        `--database ${database}`
+    )
+  )
 }
 
 // Also when it is interrupted, everything that it started ends.
-torture({ points, seed, database, onPoint }).pipe(
-  Effect.flatMap((figures) => Console.log(JSON.stringify({ database, seed, ...figures, seconds: seconds() }))),
-  Effect.tapError(() =>
-    Console.error(
-      `failed after ${passed} points. Again: npm run torture -- --points ${points} --seed ${seed} --database ${database}`
-    )
-  ),
-  NodeRuntime.runMain
-)
+torture({ points, seed, database, folder, onPoint }).pipe(Effect.onExit(report), NodeRuntime.runMain)

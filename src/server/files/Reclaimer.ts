@@ -7,6 +7,7 @@
  */
 import { Clock, Context, Duration, Effect, Layer, Semaphore } from "effect"
 import type { Refusal } from "../../protocol/Refusal.ts"
+import { ServerConfig } from "../ServerConfig.ts"
 import { ShutdownCoordinator } from "../ShutdownCoordinator.ts"
 import { Compactor } from "./Compactor.ts"
 import type { SegmentId } from "./Extent.ts"
@@ -14,9 +15,11 @@ import { GracePeriods, type Ticket } from "./GracePeriods.ts"
 import { ReclaimRepo } from "./ReclaimRepo.ts"
 import { SegmentStore } from "./SegmentStore.ts"
 
-/** How often versions are dropped, and how often segments are looked at. */
-const SWEEP_EVERY = Duration.minutes(1)
-const SEGMENTS_EVERY = Duration.minutes(10)
+/** Segments are looked at so much less often than versions are dropped. */
+const SWEEPS_PER_LOOK = 10
+
+/** No sweep begins sooner after the last. */
+const SHORTEST_PAUSE = Duration.millis(10)
 
 /** Files, and extents, in one transaction. */
 const FILE_BATCH = 200
@@ -152,6 +155,7 @@ export class Reclaimer extends Context.Service<Reclaimer, {
   static readonly layerBackground = Layer.effectDiscard(Effect.gen(function*() {
     const reclaimer = yield* Reclaimer
     const { begun } = yield* ShutdownCoordinator
+    const sweepEvery = Duration.max((yield* ServerConfig).sweepEvery, SHORTEST_PAUSE)
     const every = <A>(interval: Duration.Duration, work: Effect.Effect<A, Refusal>) =>
       Effect.ignore(work, { log: "Warn" }).pipe(
         Effect.andThen(Effect.sleep(interval)),
@@ -159,15 +163,12 @@ export class Reclaimer extends Context.Service<Reclaimer, {
         Effect.raceFirst(begun),
         Effect.forkScoped
       )
-    yield* every(SWEEP_EVERY, reclaimer.sweepVersions)
+    yield* every(sweepEvery, reclaimer.sweepVersions)
     yield* every(
-      SEGMENTS_EVERY,
-      Effect.tap(
-        reclaimer.sweepSegments,
-        (swept) =>
-          swept.segmentsRemoved === 0
-            ? Effect.void
-            : Effect.annotateLogs(Effect.logDebug("space was given back"), { ...swept })
+      Duration.times(sweepEvery, SWEEPS_PER_LOOK),
+      Effect.logDebug("looking for space to give back").pipe(
+        Effect.andThen(reclaimer.sweepSegments),
+        Effect.tap((swept) => Effect.annotateLogs(Effect.logDebug("looked for space to give back"), { ...swept }))
       )
     )
   })).pipe(Layer.provide(this.layer))
