@@ -14,6 +14,7 @@ import grants from "./0003_grants.ts"
 import guard from "./0004_guard.ts"
 import retention from "./0005_retention.ts"
 import reclaim from "./0006_reclaim.ts"
+import sharing from "./0007_sharing.ts"
 import cluster from "./0008_cluster.ts"
 import changes from "./0010_changes.ts"
 
@@ -24,6 +25,7 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0004_guard": guard,
   "0005_retention": retention,
   "0006_reclaim": reclaim,
+  "0007_sharing": sharing,
   "0008_cluster": cluster,
   "0010_changes": changes
 }

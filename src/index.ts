@@ -55,13 +55,24 @@ export {
   type ListOptions,
   type OnProgress,
   type ReadOptions,
+  type ShareableInput,
   type Transferred,
   type UploadOptions,
   type WatchOptions,
   type WriteOptions
 } from "./client/FipClient.ts"
 export { type RefusalCode } from "./protocol/Code.ts"
-export { type FileName, type FileRef, formatFileRef, parseFileName, parseFileRef } from "./protocol/FileName.ts"
+export {
+  type FileName,
+  type FileRef,
+  type FolderPrefix,
+  formatFileRef,
+  parseFileName,
+  parseFileRef,
+  parseShareableRef,
+  type Shareable,
+  type ShareableRef
+} from "./protocol/FileName.ts"
 export { Fingerprint, type SessionId, type Sha256, type Timestamp, Username } from "./protocol/Identity.ts"
 export { type GrantRole, type Role } from "./protocol/Permission.ts"
 export { Refusal } from "./protocol/Refusal.ts"

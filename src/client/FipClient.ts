@@ -5,7 +5,7 @@
  * A file is named by a string as in the shell, `notes.txt` or `~alice/notes.txt`, or by a `FileRef`.
  */
 import { Context, type Duration, type Effect, Layer, type Option, type Redacted, type Stream } from "effect"
-import type { FileRef } from "../protocol/FileName.ts"
+import type { FileRef, ShareableRef } from "../protocol/FileName.ts"
 import type { Fingerprint, SessionId, Username } from "../protocol/Identity.ts"
 import type { GrantRole } from "../protocol/Permission.ts"
 import type { ChangeInfo, FileInfo, ReadHead, ResultOf, UploadMode, Written } from "../protocol/Request.ts"
@@ -13,6 +13,9 @@ import type { ConnectError, LocalFileError, RequestError, TransferError, TrustEr
 import { makeClient } from "./makeClient.ts"
 
 export type FileInput = string | FileRef
+
+/** A file or a folder: a folder's name ends with `/`, and `/` alone is everything of one's own. */
+export type ShareableInput = string | ShareableRef
 
 /** Content to send: bytes, text (as UTF-8), or a stream of any length. */
 export type ContentInput = Uint8Array | string | Stream.Stream<Uint8Array, TransferError>
@@ -182,7 +185,7 @@ export interface FipClientShape {
   readonly querySessions: Effect.Effect<ResultOf<"QuerySessions">, RequestError>
   readonly queryFile: (file: FileInput) => Effect.Effect<FileInfo, RequestError>
   readonly queryVersions: (file: FileInput) => Effect.Effect<ResultOf<"QueryVersions">, RequestError>
-  readonly queryPermission: (file: FileInput) => Effect.Effect<ResultOf<"QueryPermission">, RequestError>
+  readonly queryPermission: (file: ShareableInput) => Effect.Effect<ResultOf<"QueryPermission">, RequestError>
 
   /**
    * Changes of files as they are committed: of one's own, and what one was granted; or of somebody else's, as far as one
@@ -192,20 +195,31 @@ export interface FipClientShape {
   readonly watch: (options?: WatchOptions) => Stream.Stream<ChangeInfo, RequestError>
 
   // --- sharing
+  /** On a folder: on all that is under it, now and later. */
   readonly grant: (
     username: string,
-    file: FileInput,
+    file: ShareableInput,
     role: GrantRole,
     options?: { readonly durationMs?: number | undefined }
   ) => Effect.Effect<ResultOf<"Grant">, RequestError>
-  readonly revoke: (username: string, file: FileInput) => Effect.Effect<ResultOf<"Revoke">, RequestError>
-  readonly publicise: (file: FileInput) => Effect.Effect<ResultOf<"Publicise">, RequestError>
-  readonly hide: (file: FileInput) => Effect.Effect<ResultOf<"Hide">, RequestError>
+  readonly revoke: (username: string, file: ShareableInput) => Effect.Effect<ResultOf<"Revoke">, RequestError>
+  readonly publicise: (file: ShareableInput) => Effect.Effect<ResultOf<"Publicise">, RequestError>
+  readonly hide: (file: ShareableInput) => Effect.Effect<ResultOf<"Hide">, RequestError>
   readonly transfer: (
     username: string,
     file: FileInput,
     options?: { readonly newName?: string | undefined }
   ) => Effect.Effect<Written, RequestError>
+  /** Keeps others from changing the file, for 10 minutes unless given; again by its holder: from now on for so long. */
+  readonly lock: (
+    file: FileInput,
+    options?: { readonly durationMs?: number | undefined }
+  ) => Effect.Effect<ResultOf<"Lock">, RequestError>
+  /** Ends one's own lock; with `force`, as the file's owner, anybody's. */
+  readonly unlock: (
+    file: FileInput,
+    options?: { readonly force?: boolean | undefined }
+  ) => Effect.Effect<ResultOf<"Unlock">, RequestError>
 }
 
 export interface ClientOptions {

@@ -1,6 +1,13 @@
 /** Builds the service of FipClient.ts from its parts: link, session, requests, content, transfers. */
 import { Cause, Duration, Effect, Option, Predicate, Redacted, Result, type Scope, Stream } from "effect"
-import { type FileName, type FileRef, parseFileName, parseFileRef } from "../protocol/FileName.ts"
+import {
+  type FileName,
+  type FileRef,
+  parseFileName,
+  parseFileRef,
+  parseShareableRef,
+  type ShareableRef
+} from "../protocol/FileName.ts"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { UploadMode } from "../protocol/Request.ts"
@@ -8,7 +15,14 @@ import { makeApi } from "./Api.ts"
 import { ofBytes, ofStream } from "./Blocks.ts"
 import { ConnectError, IntegrityError, type LocalFileError, type TrustError } from "./ClientError.ts"
 import { deviceFor } from "./Device.ts"
-import type { ClientOptions, ContentInput, FileInput, FipClientShape, WriteOptions } from "./FipClient.ts"
+import type {
+  ClientOptions,
+  ContentInput,
+  FileInput,
+  FipClientShape,
+  ShareableInput,
+  WriteOptions
+} from "./FipClient.ts"
 import { normalise } from "./HostPort.ts"
 import { defaultPath } from "./KnownHosts.ts"
 import { makeLink } from "./Link.ts"
@@ -24,6 +38,11 @@ const encoder = new TextEncoder()
 const refOf = (file: FileInput): Effect.Effect<FileRef, Refusal> =>
   typeof file === "string"
     ? Effect.mapError(Effect.fromResult(parseFileRef(file)), (message) => refuse("2:ibv", message, "name"))
+    : Effect.succeed(file)
+
+const shareableOf = (file: ShareableInput): Effect.Effect<ShareableRef, Refusal> =>
+  typeof file === "string"
+    ? Effect.mapError(Effect.fromResult(parseShareableRef(file)), (message) => refuse("2:ibv", message, "name"))
     : Effect.succeed(file)
 
 const nameOf = (name: string): Effect.Effect<FileName, Refusal> =>
@@ -172,20 +191,24 @@ export const makeClient = Effect.fnUntraced(function*(
     querySessions: call("QuerySessions", {}),
     queryFile: (file) => Effect.flatMap(refOf(file), (file) => call("QueryFile", file)),
     queryVersions: (file) => Effect.flatMap(refOf(file), (file) => call("QueryVersions", file)),
-    queryPermission: (file) => Effect.flatMap(refOf(file), (file) => call("QueryPermission", file)),
+    queryPermission: (file) => Effect.flatMap(shareableOf(file), (file) => call("QueryPermission", file)),
 
     grant: (username, file, role, options = {}) =>
       Effect.flatMap(
-        refOf(file),
+        shareableOf(file),
         (file) => call("Grant", { ...file, username, role, duration_ms: options.durationMs })
       ),
-    revoke: (username, file) => Effect.flatMap(refOf(file), (file) => call("Revoke", { ...file, username })),
-    publicise: (file) => Effect.flatMap(refOf(file), (file) => call("Publicise", file)),
-    hide: (file) => Effect.flatMap(refOf(file), (file) => call("Hide", file)),
+    revoke: (username, file) => Effect.flatMap(shareableOf(file), (file) => call("Revoke", { ...file, username })),
+    publicise: (file) => Effect.flatMap(shareableOf(file), (file) => call("Publicise", file)),
+    hide: (file) => Effect.flatMap(shareableOf(file), (file) => call("Hide", file)),
     transfer: Effect.fnUntraced(function*(username, file, options = {}) {
       const { newName } = options
       const new_name = newName === undefined ? undefined : yield* nameOf(newName)
       return yield* call("Transfer", { ...(yield* refOf(file)), username, new_name })
-    })
+    }),
+    lock: (file, options = {}) =>
+      Effect.flatMap(refOf(file), (file) => call("Lock", { ...file, duration_ms: options.durationMs })),
+    unlock: (file, options = {}) =>
+      Effect.flatMap(refOf(file), (file) => call("Unlock", { ...file, force: options.force }))
   }
 })

@@ -28,7 +28,9 @@ export const SuccessCode = Schema.Literals([
   "1:rvk",
   "1:pub",
   "1:hide",
-  "1:sft"
+  "1:sft",
+  "1:lock",
+  "1:unlk"
 ])
 export type SuccessCode = typeof SuccessCode.Type
 
@@ -75,6 +77,8 @@ export const ClientFaultCode = Schema.Literals([
   "2:vcf",
   /** the point to go on from is not kept any more; the body names where the feed is now */
   "2:gone",
+  /** somebody else holds the file's lock; the body says who, and until when */
+  "2:lock",
   /** over the quota of bytes */
   "2:quota",
   /** over the quota of files */

@@ -35,17 +35,27 @@ const fault = (name: string): string | undefined => {
 export const FileName = Schema.String.check(Schema.makeFilter(fault)).pipe(Schema.brand("FileName"))
 export type FileName = typeof FileName.Type
 
-/** A folder's name (NFC) with a `/` at its end, or the empty string for everything: what LIST takes. */
-export const FolderPrefix = Schema.String.check(
-  Schema.makeFilter((prefix: string) =>
-    prefix === ""
-      ? undefined
-      : !prefix.endsWith("/")
-      ? "a folder ends with /"
-      : fault(prefix.slice(0, -1))
-  )
-).pipe(Schema.brand("FolderPrefix"))
+const folderFault = (prefix: string): string | undefined =>
+  prefix === "" ? undefined : prefix.endsWith("/") ? fault(prefix.slice(0, -1)) : "a folder ends with /"
+
+/** A folder's name (NFC) with a `/` at its end, or the empty string for everything of an owner. */
+export const FolderPrefix = Schema.String.check(Schema.makeFilter(folderFault)).pipe(Schema.brand("FolderPrefix"))
 export type FolderPrefix = typeof FolderPrefix.Type
+
+/** What can be shared: a file, or a folder with all that is under it. */
+export type Shareable = FileName | FolderPrefix
+
+const namesFolder = (name: string): boolean => name === "" || name.endsWith("/")
+
+export const isFolder = (name: Shareable): name is FolderPrefix => namesFolder(name)
+
+const isFileName = Schema.is(FileName)
+const isFolderPrefix = Schema.is(FolderPrefix)
+const isShareable = (name: string): name is Shareable => namesFolder(name) ? isFolderPrefix(name) : isFileName(name)
+
+export const Shareable = Schema.String
+  .check(Schema.makeFilter((name: string) => namesFolder(name) ? folderFault(name) : fault(name)))
+  .pipe(Schema.refine(isShareable))
 
 /** A file as a person names it: one's own, or somebody's. */
 export interface FileRef {
@@ -54,8 +64,13 @@ export interface FileRef {
   readonly name: FileName
 }
 
+/** A file or a folder as a person names it. */
+export interface ShareableRef {
+  readonly owner: Username | undefined
+  readonly name: Shareable
+}
+
 const asUsername = Schema.decodeUnknownOption(Username)
-const isFileName = Schema.is(FileName)
 
 /** Checks and normalises a name that a person typed; the failure is a sentence. */
 export const parseFileName = (text: string): Result.Result<FileName, string> => {
@@ -73,5 +88,18 @@ export const parseFileRef = (text: string): Result.Result<FileRef, string> => {
   return Result.map(parseFileName(text.slice(slash + 1)), (name) => ({ owner: owner.value, name }))
 }
 
-/** The inverse of {@link parseFileRef}. */
-export const formatFileRef = (ref: FileRef): string => ref.owner === undefined ? ref.name : `~${ref.owner}/${ref.name}`
+/** Parses what {@link parseFileRef} does, and folders: `docs/`, `~alice/docs/`, and `/` for everything of one's own. */
+export const parseShareableRef = (text: string): Result.Result<ShareableRef, string> => {
+  if (!text.endsWith("/")) return parseFileRef(text)
+  const [, user, path = ""] = /^~([^/]*)\/(.*)$/s.exec(text) ?? [text, undefined, text === "/" ? "" : text]
+  const owner = user === undefined ? undefined : Option.getOrUndefined(asUsername(user))
+  if (user !== undefined && owner === undefined) return Result.fail(`"${user}" is not a user name`)
+  const name = path.normalize("NFC")
+  return isFolderPrefix(name)
+    ? Result.succeed({ owner, name })
+    : Result.fail(folderFault(name) ?? "this cannot be a folder")
+}
+
+/** The inverse of {@link parseFileRef} and {@link parseShareableRef}. */
+export const formatFileRef = (ref: ShareableRef): string =>
+  ref.owner !== undefined ? `~${ref.owner}/${ref.name}` : ref.name === "" ? "/" : ref.name

@@ -6,6 +6,7 @@
  */
 import { Data, Schema } from "effect"
 import { ClientFaultCode, type RefusalCode } from "./Code.ts"
+import { Timestamp, Username } from "./Identity.ts"
 
 export const RefusalBody = Schema.Struct({
   message: Schema.String,
@@ -14,7 +15,10 @@ export const RefusalBody = Schema.Struct({
   /** With `2:rlex` and `3:` codes: when it is worth trying again. */
   retry_after_ms: Schema.optionalKey(Schema.Int),
   /** With `2:vcf`: the file's current version. */
-  current_version: Schema.optionalKey(Schema.Int)
+  current_version: Schema.optionalKey(Schema.Int),
+  /** With `2:lock`: who holds the lock, and until when. */
+  locked_by: Schema.optionalKey(Username),
+  locked_until: Schema.optionalKey(Timestamp)
 })
 export type RefusalBody = typeof RefusalBody.Type
 
@@ -24,6 +28,8 @@ export class Refusal extends Data.TaggedError("Refusal")<{
   readonly field?: string
   readonly retry_after_ms?: number
   readonly current_version?: number
+  readonly locked_by?: Username
+  readonly locked_until?: Timestamp
 }> {
   /** True when the caller can do better; false when the server is at fault. */
   get isClientFault(): boolean {
@@ -36,7 +42,9 @@ export class Refusal extends Data.TaggedError("Refusal")<{
       message: this.message,
       ...(this.field === undefined ? {} : { field: this.field }),
       ...(this.retry_after_ms === undefined ? {} : { retry_after_ms: this.retry_after_ms }),
-      ...(this.current_version === undefined ? {} : { current_version: this.current_version })
+      ...(this.current_version === undefined ? {} : { current_version: this.current_version }),
+      ...(this.locked_by === undefined ? {} : { locked_by: this.locked_by }),
+      ...(this.locked_until === undefined ? {} : { locked_until: this.locked_until })
     }
   }
 }

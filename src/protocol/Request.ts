@@ -7,7 +7,7 @@
  * it.
  */
 import { type Result, Schema } from "effect"
-import { FileName, FolderPrefix } from "./FileName.ts"
+import { FileName, FolderPrefix, Shareable } from "./FileName.ts"
 import {
   AccessToken,
   DeviceId,
@@ -22,6 +22,7 @@ import {
   Username
 } from "./Identity.ts"
 import { type Decoder, makeDecoder } from "./Json.ts"
+import { MAX_LOCK_MS } from "./Limits.ts"
 import { GrantRole, Role } from "./Permission.ts"
 import type { Refusal } from "./Refusal.ts"
 
@@ -59,6 +60,9 @@ const Empty = Schema.Struct({})
 /** A file; without `owner`, the caller's own. */
 const Target = { owner: Schema.optionalKey(Username), name: FileName }
 
+/** A file, or a folder with all that is under it now and later. */
+const ShareableTarget = { owner: Schema.optionalKey(Username), name: Shareable }
+
 /** Compare-and-swap: refused with `2:vcf` unless this is the file's current version. */
 const Expected = { expected_version: Schema.optionalKey(Version) }
 
@@ -72,6 +76,9 @@ export const FileInfo = Schema.Struct({
   /** What the caller is to the file. */
   role: Role,
   public: Schema.Boolean,
+  /** Who alone may change it, and until when; absent when nobody holds its lock. */
+  locked_by: Schema.optionalKey(Username),
+  locked_until: Schema.optionalKey(Timestamp),
   /** Of the whole content; absent while it has not been computed (after PATCH and APPEND). */
   sha256: Schema.optionalKey(Sha256),
   /** When it was deleted; absent unless deleted files were asked for. */
@@ -146,9 +153,18 @@ export const GrantInfo = Schema.Struct({
   granted_by: Username,
   granted_at: Timestamp,
   /** Absent: permanent. */
-  expires_at: Schema.optionalKey(Timestamp)
+  expires_at: Schema.optionalKey(Timestamp),
+  /** The folder that it was granted on, when that is not what was asked about. */
+  through: Schema.optionalKey(FolderPrefix)
 })
 export type GrantInfo = typeof GrantInfo.Type
+
+/** What a user may still do who lost a grant. */
+export const Remaining = Schema.Struct({
+  role: GrantRole,
+  /** The folder by which; absent when the user has what everybody has, because it is public. */
+  through: Schema.optionalKey(FolderPrefix)
+})
 
 export const VersionInfo = Schema.Struct({
   version: Version,
@@ -180,7 +196,8 @@ export const ChangeInfo = Schema.Struct({
   sequence: Count,
   kind: ChangeKind,
   owner: Username,
-  name: FileName,
+  /** With `shared` and `unshared` it may be a folder. */
+  name: Shareable,
   /** With `renamed`, and with `given` and `received` where the file was given another name. */
   new_name: Schema.optionalKey(FileName),
   version: Schema.optionalKey(Version),
@@ -216,6 +233,9 @@ const BlockClaim = Schema.Struct({
     })
   )
 })
+
+/** How long a lock is asked for: 10 minutes unless given, 7 days at most. */
+const LockDuration = Count.check(Schema.isBetween({ minimum: 1, maximum: MAX_LOCK_MS }))
 
 /** Content that travels in the request; `sha256` is of the data sent, and checked. */
 const Content = { sha256: Schema.optionalKey(Sha256) }
@@ -268,11 +288,13 @@ export const Requests = {
     subcategory: 1,
     auth: "token",
     idempotent: true,
-    body: Schema.Struct(Target),
+    body: Schema.Struct(ShareableTarget),
     result: Schema.Struct({
       owner: Username,
-      name: FileName,
+      name: Shareable,
       public: Schema.Boolean,
+      /** The folder by which it is public, when it is not by itself. */
+      public_through: Schema.optionalKey(FolderPrefix),
       grants: Schema.Array(GrantInfo)
     })
   }),
@@ -576,36 +598,42 @@ export const Requests = {
     auth: "token",
     idempotent: true,
     body: Schema.Struct({
-      ...Target,
+      ...ShareableTarget,
       username: Username,
       role: GrantRole,
       /** Absent: permanent. */
       duration_ms: Schema.optionalKey(Count.check(Schema.isGreaterThan(0)))
     }),
-    result: Schema.Struct({ owner: Username, name: FileName, ...GrantInfo.fields })
+    result: Schema.Struct({ owner: Username, name: Shareable, ...GrantInfo.fields })
   }),
   Revoke: define({
     category: PERMISSION,
     subcategory: 2,
     auth: "token",
-    body: Schema.Struct({ ...Target, username: Username }),
-    result: Schema.Struct({ owner: Username, name: FileName, username: Username, role: GrantRole })
+    body: Schema.Struct({ ...ShareableTarget, username: Username }),
+    result: Schema.Struct({
+      owner: Username,
+      name: Shareable,
+      username: Username,
+      role: GrantRole,
+      remaining: Schema.optionalKey(Remaining)
+    })
   }),
   Hide: define({
     category: PERMISSION,
     subcategory: 4,
     auth: "token",
     idempotent: true,
-    body: Schema.Struct(Target),
-    result: Schema.Struct({ owner: Username, name: FileName, public: Schema.Boolean })
+    body: Schema.Struct(ShareableTarget),
+    result: Schema.Struct({ owner: Username, name: Shareable, public: Schema.Boolean })
   }),
   Publicise: define({
     category: PERMISSION,
     subcategory: 8,
     auth: "token",
     idempotent: true,
-    body: Schema.Struct(Target),
-    result: Schema.Struct({ owner: Username, name: FileName, public: Schema.Boolean })
+    body: Schema.Struct(ShareableTarget),
+    result: Schema.Struct({ owner: Username, name: Shareable, public: Schema.Boolean })
   }),
   Transfer: define({
     category: PERMISSION,
@@ -613,6 +641,28 @@ export const Requests = {
     auth: "token",
     body: Schema.Struct({ ...Target, username: Username, new_name: Schema.optionalKey(FileName) }),
     result: Written
+  }),
+  Lock: define({
+    category: PERMISSION,
+    subcategory: 256,
+    auth: "token",
+    idempotent: true,
+    body: Schema.Struct({ ...Target, duration_ms: Schema.optionalKey(LockDuration) }),
+    result: Schema.Struct({ owner: Username, name: FileName, locked_by: Username, locked_until: Timestamp })
+  }),
+  Unlock: define({
+    category: PERMISSION,
+    subcategory: 512,
+    auth: "token",
+    idempotent: true,
+    /** `force`: somebody else's lock as well, which is the owner's right. */
+    body: Schema.Struct({ ...Target, force: Schema.optionalKey(Schema.Boolean) }),
+    result: Schema.Struct({
+      owner: Username,
+      name: FileName,
+      /** Whose lock was ended; absent when there was none. */
+      unlocked: Schema.optionalKey(Username)
+    })
   })
 } as const
 

@@ -5,8 +5,8 @@
  * Of somebody else's feed one is told what one may read, as it is when one asks; the numbers alone say how much else
  * there was.
  */
-import { Clock, Context, Duration, Effect, Layer, Option, Result } from "effect"
-import type { FileName } from "../protocol/FileName.ts"
+import { Clock, Context, Duration, Effect, Layer, Option } from "effect"
+import { isFolder, type Shareable } from "../protocol/FileName.ts"
 import { Timestamp } from "../protocol/Identity.ts"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { BodyOf, ChangeInfo, ResultOf } from "../protocol/Request.ts"
@@ -15,7 +15,7 @@ import { databaseRefusal } from "./Database.ts"
 import { Bell } from "./feed/Bell.ts"
 import { FeedRepo, type FeedRow } from "./feed/FeedRepo.ts"
 import { FileRepo } from "./files/FileRepo.ts"
-import { permit } from "./files/Rules.ts"
+import { deny } from "./permissions/Policy.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 import { UserRepo } from "./users/UserRepo.ts"
@@ -31,7 +31,7 @@ type Watched = Pick<BodyOf<"Watch">, "prefix" | "name">
 /** Whether a change is about what is watched: everything, a folder or a file, under its old name or its new one. */
 const concerns = ({ name, prefix }: Watched, row: FeedRow): boolean => {
   if (name === undefined && prefix === undefined) return true
-  const isMeant = (candidate: FileName | null): boolean =>
+  const isMeant = (candidate: Shareable | null): boolean =>
     candidate !== null && (candidate === name || (prefix !== undefined && candidate.startsWith(prefix)))
   return isMeant(row.name) || isMeant(row.new_name)
 }
@@ -76,12 +76,12 @@ export class Feed extends Context.Service<Feed, {
       /** Whether somebody who is not the owner may know of a change. */
       const mayKnow = Effect.fnUntraced(function*(caller: Caller, row: FeedRow) {
         if (row.was_reader) return true
-        const place = yield* files.locate({
-          callerId: caller.userId,
-          owner: row.owner,
-          name: row.new_name ?? row.name
-        })
-        return place !== undefined && Result.isSuccess(permit(place, "read"))
+        const name = row.new_name ?? row.name
+        // Grants on folders are nobody's business but theirs whom they are about, who have them in their own feeds.
+        if (isFolder(name)) return false
+        // What is there no more may be known to who may read the folder that it was in.
+        const place = yield* files.locate({ callerId: caller.userId, owner: row.owner, name })
+        return place !== undefined && deny(place.role, "read", "") === undefined
       })
 
       /** The changes of one page that are to be told, and the number of the last that was looked at. */

@@ -7,7 +7,7 @@ import { Effect, Layer, Option, Redacted, Stream } from "effect"
 import { Writable } from "node:stream"
 import { type ClientLayer, openShell, type ShellInput, type ShellOptions } from "../../src/cli/shell/openShell.ts"
 import { Output } from "../../src/cli/shell/Output.ts"
-import type { ClientOptions, ContentInput, FileInput, FipClientShape } from "../../src/client/FipClient.ts"
+import type { ClientOptions, ContentInput, FipClientShape, ShareableInput } from "../../src/client/FipClient.ts"
 import { FipClient } from "../../src/client/FipClient.ts"
 import { FileName, formatFileRef } from "../../src/protocol/FileName.ts"
 import { Fingerprint, SessionId, Sha256, Timestamp, Username } from "../../src/protocol/Identity.ts"
@@ -36,7 +36,7 @@ const storage: Storage = { bytes_used: 1536, bytes_limit: 10 * 1024 ** 3, files_
 /** A call as `method(arguments)`, with files, secrets and streams as one would write them. */
 export type Call = readonly [method: string, ...args: ReadonlyArray<unknown>]
 
-const shown = (value: FileInput): string => typeof value === "string" ? value : formatFileRef(value)
+const shown = (value: ShareableInput): string => typeof value === "string" ? value : formatFileRef(value)
 const secret = (value: Redacted.Redacted): string => Redacted.value(value)
 const text = (content: ContentInput | undefined): string =>
   typeof content === "string" ? content : content === undefined ? "" : "(content)"
@@ -157,7 +157,16 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
       ),
     publicise: (file) => answer({ owner: me, name: written.name, public: true }, "publicise", shown(file)),
     hide: (file) => answer({ owner: me, name: written.name, public: false }, "hide", shown(file)),
-    transfer: (user, file, options) => answer(written, "transfer", user, shown(file), said(options))
+    transfer: (user, file, options) => answer(written, "transfer", user, shown(file), said(options)),
+    lock: (file, options) =>
+      answer(
+        { owner: me, name: written.name, locked_by: me, locked_until: at },
+        "lock",
+        shown(file),
+        said(options)
+      ),
+    unlock: (file, options) =>
+      answer({ owner: me, name: written.name, unlocked: me }, "unlock", shown(file), said(options))
   }
   return { ...client, ...answers }
 }

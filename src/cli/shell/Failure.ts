@@ -47,6 +47,8 @@ export interface Failure {
   readonly field?: string | undefined
   readonly retry_after_ms?: number | undefined
   readonly current_version?: number | undefined
+  readonly locked_by?: string | undefined
+  readonly locked_until?: string | undefined
 }
 
 const NOT_AUTHENTICATED = new Set(["2:auth", "2:exp"])
@@ -81,7 +83,9 @@ export const failureOf = (error: Exclude<CommandError, OutputClosed>, kind: Comm
         message,
         field: error.field,
         retry_after_ms: error.retry_after_ms,
-        current_version: error.current_version
+        current_version: error.current_version,
+        locked_by: error.locked_by,
+        locked_until: error.locked_until
       }
     case "UsageError":
       return { status: ExitStatus.USAGE, code: "local:usage", message }

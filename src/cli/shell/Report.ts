@@ -36,10 +36,9 @@ export const reportOutcome = Effect.fnUntraced(function*(command: string, outcom
 })
 
 export const reportFailure = Effect.fnUntraced(function*(command: string, failure: Failure) {
-  const { code, current_version, field, message, retry_after_ms } = failure
-  if (yield* JsonMode) {
-    return yield* writeJson({ command, ok: false, code, message, field, retry_after_ms, current_version })
-  }
+  const { status: _, ...said } = failure
+  if (yield* JsonMode) return yield* writeJson({ command, ok: false, ...said })
+  const { code, message } = said
   const output = yield* Output
   const source = code.startsWith("local:") ? "" : ` (${code})`
   const name = `${command}:`

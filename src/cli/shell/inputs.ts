@@ -1,8 +1,15 @@
 /** The arguments and flags that several commands share, checked where they are parsed. */
 import { Effect, Option, Redacted, Result, Schema } from "effect"
 import { Argument, CliError, Flag } from "effect/cli"
-import { type FileName, type FileRef, parseFileName, parseFileRef } from "../../protocol/FileName.ts"
+import {
+  type FileName,
+  parseFileName,
+  parseFileRef,
+  parseShareableRef,
+  type ShareableRef
+} from "../../protocol/FileName.ts"
 import { Username } from "../../protocol/Identity.ts"
+import { MAX_LOCK_MS } from "../../protocol/Limits.ts"
 import type { GrantRole } from "../../protocol/Permission.ts"
 import { UsageError } from "./Failure.ts"
 
@@ -26,13 +33,13 @@ const ownerArgument = Argument.String("owner").pipe(
 /** A file, and its owner in either of the two ways to name one. */
 export const target = { file: fileArgument, owner: ownerArgument }
 
-export const targetOf = (input: {
-  readonly file: FileRef
+export const targetOf = <Ref extends ShareableRef>(input: {
+  readonly file: Ref
   readonly owner: Option.Option<Username>
-}): Effect.Effect<FileRef, UsageError> => {
+}): Effect.Effect<Ref, UsageError> => {
   if (Option.isNone(input.owner)) return Effect.succeed(input.file)
   return input.file.owner === undefined
-    ? Effect.succeed({ owner: input.owner.value, name: input.file.name })
+    ? Effect.succeed({ ...input.file, owner: input.owner.value })
     : Effect.fail(
       new UsageError({ message: `name the owner once: ~${input.file.owner}/ or "${input.owner.value}", not both` })
     )
@@ -40,6 +47,17 @@ export const targetOf = (input: {
 
 /** A file whose owner can only be given as `~owner/`. */
 export const file = fileArgument
+
+/** A file, or a folder with all that is under it: its name ends with `/`. */
+export const shareable = Argument.String("file").pipe(
+  Argument.mapEffect((text) =>
+    Effect.mapError(Effect.fromResult(parseShareableRef(text)), (fault) => invalid(text, fault))
+  ),
+  Argument.withDescription("file on the server, or a folder with all that is under it: docs/; / is everything of yours")
+)
+
+/** The same, and its owner in either of the two ways to name one. */
+export const shareableTarget = { file: shareable, owner: ownerArgument }
 
 /** A name for a file whose owner is settled already. */
 export const newName = (name: string, whose: string) =>
@@ -133,6 +151,17 @@ export const parseDuration = (text: string): Result.Result<number | undefined, v
   const ms = Number(digits) * (UNIT_MS[unit.toLowerCase()] ?? Number.NaN)
   return digits !== "" && Number.isSafeInteger(ms) && ms > 0 ? Result.succeed(ms) : Result.failVoid
 }
+
+/** The same, of a lock. */
+export const lockDuration = Flag.String("for").pipe(
+  Flag.withMetavar("time"),
+  Flag.filterMap(
+    (text) => Option.filter(Result.getSuccess(parseDuration(text)), (ms) => ms !== undefined && ms <= MAX_LOCK_MS),
+    () => "a time such as 30s, 15m or 2h, 7d at most"
+  ),
+  Flag.withDescription("for how long: 30s, 15m, 2h, 7d at most; 10m unless given"),
+  Flag.withDefault<number | undefined>(undefined)
+)
 
 export const duration = Flag.String("duration").pipe(
   Flag.withMetavar("time"),

@@ -2,7 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { FileName } from "../../protocol/FileName.ts"
+import type { FileName, Shareable } from "../../protocol/FileName.ts"
 import type { Username } from "../../protocol/Identity.ts"
 import type { GrantRole } from "../../protocol/Permission.ts"
 import type { ChangeKind } from "../../protocol/Request.ts"
@@ -16,7 +16,7 @@ export interface FeedEntry {
   readonly userId: number
   readonly kind: ChangeKind
   readonly owner: Username
-  readonly name: FileName
+  readonly name: Shareable
   readonly newName?: FileName
   readonly version?: number
   readonly size?: number
@@ -30,7 +30,7 @@ export interface FeedRow {
   readonly sequence: number
   readonly kind: ChangeKind
   readonly owner: Username
-  readonly name: FileName
+  readonly name: Shareable
   readonly new_name: FileName | null
   readonly version: number | null
   readonly size: number | null

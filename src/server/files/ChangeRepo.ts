@@ -8,9 +8,10 @@
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Sha256, UploadId } from "../../protocol/Identity.ts"
-import type { GrantRole } from "../../protocol/Permission.ts"
+import type { Sha256, UploadId, Username } from "../../protocol/Identity.ts"
+import type { Role } from "../../protocol/Permission.ts"
 import type { Written } from "../../protocol/Request.ts"
+import { joinRights, type RightsColumns, rightsColumns, toRole } from "../permissions/rights.ts"
 import type { ServerSettings } from "../ServerConfig.ts"
 import { keyOf, type Slot } from "./Change.ts"
 import type { Extent } from "./Extent.ts"
@@ -21,13 +22,15 @@ import {
   extentColumns,
   type FileColumns,
   fileColumns,
-  isLive,
+  isPresent,
   isRestorable,
+  type Nullable,
   type OwnerColumns,
   stillCurrent,
   toExtent,
   toFile,
-  toOwner
+  toOwner,
+  toSharedFile
 } from "./rows.ts"
 import type { FileRow, Owner } from "./Rules.ts"
 
@@ -37,11 +40,11 @@ export interface SlotQuery {
   readonly callerId: number
 }
 
-export interface LockedFile {
+export interface LockedSlot {
   /** Index of the query. */
   readonly item: number
-  readonly file: FileRow
-  readonly grant: GrantRole | undefined
+  readonly file: FileRow | undefined
+  readonly role: Role | undefined
 }
 
 export interface Range {
@@ -56,39 +59,76 @@ export const make = (
   sql: SqlClient,
   settings: Pick<ServerSettings, "bytesPerUser" | "filesPerUser" | "keepDeletedFor">
 ) => {
+  const ownerColumns = sql`
+    u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
+    coalesce(u.bytes_limit, ${settings.bytesPerUser}::bigint) as bytes_limit,
+    coalesce(u.files_limit, ${settings.filesPerUser}::bigint) as files_limit`
+
   /** Those of the owners that exist; locked. */
   const lockOwners = (ids: ReadonlyArray<number>): Run<ReadonlyArray<Owner>> =>
     Effect.map(
       sql<OwnerColumns>`
-        select
-          u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
-          coalesce(u.bytes_limit, ${settings.bytesPerUser}::bigint) as bytes_limit,
-          coalesce(u.files_limit, ${settings.filesPerUser}::bigint) as files_limit
+        select ${ownerColumns}
         from unnest(${bigints(ids.toSorted((a, b) => a - b))}) as q (user_id)
         cross join lateral (select * from users u where u.user_id = q.user_id offset 0 for no key update) u`,
       (rows) => rows.map(toOwner)
     )
 
-  /** The files in these slots, locked, each with the caller's grant. */
-  const lockFiles = (queries: ReadonlyArray<SlotQuery>, now: Date): Run<ReadonlyArray<LockedFile>> =>
+  /** Those of these users that exist, by their names; locked, in the order of their ids as everywhere. */
+  const lockNamed = (names: ReadonlyArray<Username>): Run<ReadonlyArray<Owner>> =>
     Effect.map(
-      sql<FileColumns & { readonly item: number; readonly grant_role: GrantRole | null }>`
-        select q.item, ${fileColumns}, g.role as grant_role
+      sql<OwnerColumns>`
+        select ${ownerColumns}
+        from (
+          select distinct u.user_id from unnest(${texts(names.map((name) => name.toLowerCase()))}) as q (key)
+          cross join lateral (select u.user_id from users u where u.username_key = q.key offset 0) u
+          order by u.user_id
+        ) q
+        cross join lateral (select * from users u where u.user_id = q.user_id offset 0 for no key update) u`,
+      (rows) => rows.map(toOwner)
+    )
+
+  /** What somebody is to a folder. Nothing of it is locked: whoever changes that locks the owner. */
+  const folderRole = (
+    { callerId, name, ownerId }: SlotQuery,
+    now: Date
+  ): Run<Role | undefined> =>
+    Effect.map(
+      sql<RightsColumns>`
+        select ${rightsColumns}
+        from (
+          select ${ownerId}::bigint as owner_id, ${name}::text as name, ${callerId}::bigint as caller_id,
+            null::bigint as file_id
+        ) q
+        ${joinRights({ owner: "q.owner_id", name: "q.name", file: "q.file_id", caller: "q.caller_id" }, now)}`,
+      ([row]) => row === undefined ? undefined : toRole(callerId, ownerId, { ...row, public: false })
+    )
+
+  /** The files in these slots, locked, and what their callers are to them, or would be to a file there. */
+  const lockFiles = (queries: ReadonlyArray<SlotQuery>, now: Date): Run<ReadonlyArray<LockedSlot>> =>
+    Effect.map(
+      sql<Nullable<FileColumns> & RightsColumns & { readonly item: number }>`
+        select q.item, ${fileColumns}, ${rightsColumns}
         from unnest(
           ${bigints(queries.map((_, item) => item))}, ${bigints(queries.map((query) => query.ownerId))},
           ${texts(queries.map((query) => query.name))}, ${bigints(queries.map((query) => query.callerId))}
         ) as q (item, owner_id, name, caller_id)
-        cross join lateral (
+        left join lateral (
           select * from files f where f.owner_id = q.owner_id and f.name = q.name and f.deleted_at is null
           offset 0 for no key update
-        ) f
-        left join lateral (
-          select g.role from grants g
-          where g.file_id = f.file_id and g.user_id = q.caller_id
-            and ${isLive(now)}
-          offset 0
-        ) g on true`,
-      (rows) => rows.map((row) => ({ item: row.item, file: toFile(row), grant: row.grant_role ?? undefined }))
+        ) f on true
+        ${joinRights({ owner: "q.owner_id", name: "q.name", file: "f.file_id", caller: "q.caller_id" }, now)}`,
+      (rows) =>
+        rows.flatMap((row) => {
+          const query = queries[row.item]
+          return query === undefined ? [] : [{
+            item: row.item,
+            file: isPresent<FileColumns & RightsColumns>(row, "file_id")
+              ? toSharedFile(query.ownerId, row)
+              : undefined,
+            role: toRole(query.callerId, query.ownerId, row)
+          }]
+        })
     )
 
   /** The file of each slot that was deleted last and can be restored, locked. */
@@ -248,6 +288,11 @@ export const make = (
         ${uuids(uploads.map((one) => one.uploadId))}, ${documents(uploads.map((one) => one.outcome))}
       )`
 
+  const removeLocks = (fileIds: ReadonlyArray<number>): Run<unknown> =>
+    sql`
+      with gone as (select id from unnest(${bigints(fileIds)}) as c (id))
+      delete from locks l using gone where l.file_id = gone.id`
+
   /** Writes all of a plan. What it has nothing of costs no statement. */
   const write = Effect.fnUntraced(function*(plan: Plan, now: Date): Effect.fn.Return<void, SqlError> {
     if (plan.created.length > 0) yield* insertFiles(plan.created, now)
@@ -258,7 +303,8 @@ export const make = (
     if (plan.copied.length > 0) yield* copyExtents(plan.copied)
     if (plan.owners.size > 0) yield* chargeOwners([...plan.owners.values()])
     if (plan.uploads.length > 0) yield* endUploads(plan.uploads)
+    if (plan.unlocked.length > 0) yield* removeLocks(plan.unlocked)
   })
 
-  return { lockOwners, lockFiles, lockDeleted, lockUploads, versions, overlapped, write }
+  return { lockOwners, lockNamed, folderRole, lockFiles, lockDeleted, lockUploads, versions, overlapped, write }
 }

@@ -18,7 +18,6 @@ import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
 import { databaseRefusal } from "../Database.ts"
 import { FeedRepo } from "../feed/FeedRepo.ts"
-import { roleOf } from "../permissions/Policy.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { SHUTTING_DOWN } from "./Batcher.ts"
 import { type Change, keyOf, type Restore, type Slot, slotsOf, type Store, type Undelete } from "./Change.ts"
@@ -86,7 +85,7 @@ export class Committer extends Context.Service<Committer, {
           }
         }
         const owners = new Map((yield* repo.lockOwners([...ownerIds])).map((owner) => [owner.userId, owner]))
-        const files = new Map<string, ChangeRepo.LockedFile>()
+        const files = new Map<string, ChangeRepo.LockedSlot>()
         const queries = slots.map(({ change, slot }) => ({ ...slot, callerId: change.caller.userId }))
         for (const locked of yield* repo.lockFiles(queries, now)) {
           const slot = slots[locked.item]
@@ -97,7 +96,7 @@ export class Committer extends Context.Service<Committer, {
         const restored = new Map<Change, { readonly size: number; readonly sha256: Written["sha256"] | undefined }>()
         if (restores.length > 0) {
           const wanted = restores.map((change) => ({
-            fileId: files.get(keyOf(change))?.file.fileId ?? 0,
+            fileId: files.get(keyOf(change))?.file?.fileId ?? 0,
             version: change.version
           }))
           for (const { item, sha256, size } of yield* repo.versions(wanted)) {
@@ -119,7 +118,7 @@ export class Committer extends Context.Service<Committer, {
         const overlapped = new Map<Change, Array<Extent>>()
         if (patches.length > 0) {
           const ranges = patches.map((change) => ({
-            fileId: files.get(keyOf(change))?.file.fileId ?? 0,
+            fileId: files.get(keyOf(change))?.file?.fileId ?? 0,
             from: change.position ?? 0,
             to: (change.position ?? 0) + change.length
           }))
@@ -139,18 +138,12 @@ export class Committer extends Context.Service<Committer, {
             const owner = owners.get(slot.ownerId)
             if (owner === undefined) return undefined
             const found = files.get(keyOf(slot))
-            const callerId = change.caller.userId
             return {
-              callerId,
+              callerId: change.caller.userId,
               owner,
               name: slot.name,
               file: found?.file,
-              role: found === undefined ? undefined : roleOf({
-                callerId,
-                ownerId: slot.ownerId,
-                isPublic: found.file.isPublic,
-                grant: found.grant
-              })
+              role: found?.role
             }
           },
           versionOf: (change) => restored.get(change),

@@ -9,10 +9,9 @@ import { Clock, Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, Username } from "../../protocol/Identity.ts"
-import type { GrantRole } from "../../protocol/Permission.ts"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { databaseRefusal } from "../Database.ts"
-import { roleOf } from "../permissions/Policy.ts"
+import { joinRights, type RightsColumns, rightsColumns, toRole } from "../permissions/rights.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import * as Batcher from "./Batcher.ts"
 import type { Extent } from "./Extent.ts"
@@ -22,14 +21,13 @@ import {
   extentColumns,
   type FileColumns,
   fileColumns,
-  isLive,
   isPresent,
   type Nullable,
   type OwnerColumns,
   stillCurrent,
   toExtent,
-  toFile,
-  toOwner
+  toOwner,
+  toSharedFile
 } from "./rows.ts"
 import type { Place } from "./Rules.ts"
 
@@ -81,9 +79,8 @@ export class FileRepo extends Context.Service<FileRepo, {
 
       const batch = sql.literal(String(EXTENTS_PER_BATCH))
 
-      interface Row extends OwnerColumns, Nullable<FileColumns>, Nullable<ExtentColumns> {
+      interface Row extends OwnerColumns, RightsColumns, Nullable<FileColumns>, Nullable<ExtentColumns> {
         readonly item: number
-        readonly grant_role: GrantRole | null
       }
 
       const locateAll = Effect.fnUntraced(function*(requests: ReadonlyArray<LocateRequest>) {
@@ -93,7 +90,7 @@ export class FileRepo extends Context.Service<FileRepo, {
             q.item, u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
             coalesce(u.bytes_limit, ${bytesPerUser}::bigint) as bytes_limit,
             coalesce(u.files_limit, ${filesPerUser}::bigint) as files_limit,
-            ${fileColumns}, g.role as grant_role, e.*
+            ${fileColumns}, ${rightsColumns}, e.*
           from unnest(
             ${bigints(requests.map((_, item) => item))}, ${bigints(requests.map((request) => request.callerId))},
             ${texts(requests.map((request) => request.owner.toLowerCase()))},
@@ -105,12 +102,7 @@ export class FileRepo extends Context.Service<FileRepo, {
           left join lateral (
             select * from files f where f.owner_id = u.user_id and f.name = q.name and f.deleted_at is null offset 0
           ) f on true
-          left join lateral (
-            select g.role from grants g
-            where g.file_id = f.file_id and g.user_id = q.caller_id
-              and ${isLive(now)}
-            offset 0
-          ) g on true
+          ${joinRights({ owner: "u.user_id", name: "q.name", file: "f.file_id", caller: "q.caller_id" }, now)}
           left join lateral (
             select ${extentColumns} from extents e
             where q.range_from < q.range_to and e.file_id = f.file_id and e.until_version = ${stillCurrent}
@@ -129,14 +121,14 @@ export class FileRepo extends Context.Service<FileRepo, {
           if (request === undefined) continue
           let located = found[row.item]
           if (located === undefined) {
-            const file = isPresent<FileColumns>(row, "file_id") ? toFile(row) : undefined
-            const facts = { callerId: request.callerId, ownerId: row.owner_id, grant: row.grant_role ?? undefined }
             located = {
               callerId: request.callerId,
               owner: toOwner(row),
               name: request.name,
-              file,
-              role: file === undefined ? undefined : roleOf({ ...facts, isPublic: file.isPublic }),
+              file: isPresent<FileColumns & RightsColumns>(row, "file_id")
+                ? toSharedFile(row.owner_id, row)
+                : undefined,
+              role: toRole(request.callerId, row.owner_id, row),
               extents: []
             }
             found[row.item] = located

@@ -10,14 +10,14 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { Fragment } from "effect/sql/Statement"
 import { Timestamp, type Username } from "../../protocol/Identity.ts"
 import { MAX_PAGE } from "../../protocol/Limits.ts"
-import type { GrantRole } from "../../protocol/Permission.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { BodyOf, FileInfo, ResultOf } from "../../protocol/Request.ts"
 import type { Caller } from "../Caller.ts"
 import { databaseRefusal } from "../Database.ts"
-import { roleOf } from "../permissions/Policy.ts"
+import { isLive, joinRights, type RightsColumns, rightsColumns, toRole } from "../permissions/rights.ts"
 import { ServerConfig } from "../ServerConfig.ts"
-import { type FileColumns, fileColumns, isLive, isPresent, isRestorable, type Nullable, toFile } from "./rows.ts"
+import { bigints, texts } from "./parameters.ts"
+import { type FileColumns, fileColumns, isPresent, isRestorable, type Nullable, toFile, toSharedFile } from "./rows.ts"
 import type { FileRow } from "./Rules.ts"
 
 export const timestamp = (millis: number): Timestamp => Timestamp.make(new Date(millis).toISOString())
@@ -31,6 +31,9 @@ export const toFileInfo = (owner: Username, file: FileRow, role: FileInfo["role"
   modified_at: timestamp(file.modifiedAt),
   role,
   public: file.isPublic,
+  ...(file.lock === undefined
+    ? {}
+    : { locked_by: file.lock.username, locked_until: timestamp(file.lock.expiresAt) }),
   ...(file.sha256 === undefined ? {} : { sha256: file.sha256 })
 })
 
@@ -52,11 +55,16 @@ const parseCursor = (text: string): Cursor | undefined => {
 
 const badCursor = refuse("2:ibv", "after: pass the `next` of the page before", "after")
 
-interface Row extends Nullable<FileColumns> {
+interface Row extends Nullable<FileColumns>, RightsColumns {
   readonly key: string
   readonly owner_id: number
   readonly owner: Username
-  readonly grant_role: GrantRole | null
+}
+
+/** A folder that is listed whole. */
+interface Area {
+  readonly owner_id: number
+  readonly folder: string
 }
 
 type Body = BodyOf<"List">
@@ -75,18 +83,71 @@ export class Listing extends Context.Service<Listing, {
       /** The caller's grants, those that count. */
       const live = (caller: Caller, now: Date): Fragment => sql`g.user_id = ${caller.userId}::bigint and ${isLive(now)}`
 
+      /**
+       * Folders of `owner`, or of everybody, that are listed whole: those granted to the caller, and those that are
+       * public. A folder within another of them adds nothing and is left out, and so is what has nothing of `prefix`.
+       */
+      const areas = (options: {
+        readonly owner: Fragment | undefined
+        readonly granted: Fragment | undefined
+        readonly isPublic: boolean
+        readonly prefix: string
+      }): Effect.Effect<ReadonlyArray<Area>, Refusal> => {
+        const { granted, isPublic, owner, prefix } = options
+        const feeds: Array<Fragment> = []
+        if (granted !== undefined) {
+          feeds.push(sql`
+            select g.owner_id, g.folder from folder_grants g
+            where ${granted} ${owner === undefined ? nothing : sql`and g.owner_id = ${owner}`}`)
+        }
+        if (isPublic) {
+          feeds.push(sql`
+            select p.owner_id, p.folder from public_folders p
+            ${owner === undefined ? nothing : sql`where p.owner_id = ${owner}`}`)
+        }
+        if (feeds.length === 0) return Effect.succeed([])
+        return Effect.mapBoth(
+          sql<Area>`
+            select a.owner_id, a.folder from (${sql.join(" union ", false)(feeds)}) a order by a.owner_id, a.folder`,
+          {
+            onFailure: databaseRefusal,
+            onSuccess: (rows) => {
+              const kept: Array<Area> = []
+              for (const row of rows) {
+                const last = kept.at(-1)
+                if (last?.owner_id === row.owner_id && row.folder.startsWith(last.folder)) continue
+                if (row.folder.startsWith(prefix) || prefix.startsWith(row.folder)) kept.push(row)
+              }
+              return kept
+            }
+          }
+        )
+      }
+
+      /** The areas as `a (owner_id, low, high)`: a range of names each, without an upper end when it is everything. */
+      const areaRows = (areas: ReadonlyArray<Area>): Fragment =>
+        sql`unnest(
+          ${bigints(areas.map((area) => area.owner_id))}, ${texts(areas.map((area) => area.folder))},
+          ${texts(areas.map(({ folder }) => folder === "" ? null : behindFolder(folder)))}
+        ) as a (owner_id, low, high)`
+
+      /** The part of an area, of `files f`. */
+      const inArea = sql.literal(`f.owner_id = a.owner_id and f.name >= a.low and (a.high is null or f.name < a.high)`)
+
       /** The entries of one level: `key`, and the file of those that are no folders. */
       const oneLevel = (options: {
         readonly owner: Fragment
         /** Which of the owner's files are found by their index; and whether the granted ones are, too. */
         readonly indexed: Fragment | undefined
         readonly granted: Fragment | undefined
+        /** Folders that are listed whole. */
+        readonly areas: ReadonlyArray<Area>
         readonly prefix: string
         readonly low: string
         readonly bound: Fragment
         readonly limit: number
       }): Fragment => {
-        const { bound, granted, indexed, limit, low, owner, prefix } = options
+        const { areas, bound, granted, indexed, limit, low, owner, prefix } = options
         // In characters, as the database counts them.
         const depth = Array.from(prefix).length
         const feeds: Array<Fragment> = []
@@ -100,6 +161,17 @@ export class Listing extends Context.Service<Listing, {
         if (granted !== undefined) {
           feeds.push(sql`(
             select f.name, f.file_id from granted f where f.name >= e.low ${bound} order by f.name limit 1
+          )`)
+        }
+        if (areas.length > 0) {
+          feeds.push(sql`(
+            select f.name, f.file_id from ${areaRows(areas)}
+            cross join lateral (
+              select f.name, f.file_id from files f
+              where ${inArea} and f.deleted_at is null and f.name >= e.low ${bound}
+              order by f.name limit 1
+            ) f
+            order by f.name limit 1
           )`)
         }
         return sql`
@@ -188,6 +260,9 @@ export class Listing extends Context.Service<Listing, {
           : sql.literal("and f.public")
         const granted = scope === "shared" || (scope === "own" && !isSelf) ? live(caller, now) : undefined
 
+        const isPublic = scope === "public" || (scope === "own" && !isSelf)
+        const whole = yield* areas({ owner, granted, isPublic, prefix })
+
         const flat = (): Fragment => {
           const order = owner === undefined ? sql.literal("f.name, f.owner_id") : sql.literal("f.name")
           const begins = after === undefined
@@ -210,50 +285,56 @@ export class Listing extends Context.Service<Listing, {
               where ${granted} and ${where} order by ${order} limit ${limit + 1}::bigint
             )`)
           }
-          return sql`select f.name as key, f.owner_id, f.file_id from (${sql.join(" union ", false)(feeds)}) f`
+          if (whole.length > 0) {
+            feeds.push(sql`(
+              select f.name, f.owner_id, f.file_id from ${areaRows(whole)}
+              cross join lateral (
+                select f.name, f.owner_id, f.file_id from files f
+                where ${inArea} and ${where}
+                order by f.name limit ${limit + 1}::bigint
+              ) f
+              order by ${order} limit ${limit + 1}::bigint
+            )`)
+          }
+          return sql`
+            select f.name as key, f.owner_id, f.file_id from (${sql.join(" union ", false)(feeds)}) f`
         }
 
         const entries = body.recursive === true || owner === undefined ? flat() : oneLevel({
           owner,
           indexed,
           granted,
+          areas: whole,
           prefix,
           low: after === undefined ? prefix : after.key.endsWith("/") ? behindFolder(after.key) : `${after.key}\u0001`,
           bound,
           limit: limit + 1
         })
         const rows = yield* sql<Row>`
-          select n.key, u.user_id as owner_id, u.username as owner, ${fileColumns}, g.role as grant_role
+          select n.key, u.user_id as owner_id, u.username as owner, ${fileColumns}, ${rightsColumns}
           from (${entries}) n
           cross join lateral (select * from users u where u.user_id = n.owner_id offset 0) u
           left join lateral (select * from files f where f.file_id = n.file_id offset 0) f on true
-          left join lateral (
-            select g.role from grants g where g.file_id = f.file_id and ${live(caller, now)} offset 0
-          ) g on true
+          cross join (select ${caller.userId}::bigint as id) c
+          ${joinRights({ owner: "u.user_id", name: "n.key", file: "f.file_id", caller: "c.id" }, now)}
           order by n.key, n.owner_id
           limit ${limit + 1}::bigint`.pipe(Effect.mapError(databaseRefusal))
 
         const page = rows.slice(0, limit)
-        const folders: Array<string> = []
+        const names: Array<string> = []
         const files: Array<FileInfo> = []
         for (const row of page) {
-          if (!isPresent<FileColumns>(row, "file_id")) {
-            folders.push(row.key)
+          if (!isPresent<FileColumns & RightsColumns>(row, "file_id")) {
+            names.push(row.key)
             continue
           }
-          const file = toFile(row)
-          const role = roleOf({
-            callerId: caller.userId,
-            ownerId: row.owner_id,
-            isPublic: file.isPublic,
-            grant: row.grant_role ?? undefined
-          })
+          const role = toRole(caller.userId, row.owner_id, row)
           // A grant that ended between two parts of the statement is none.
-          if (role !== undefined) files.push(toFileInfo(row.owner, file, role))
+          if (role !== undefined) files.push(toFileInfo(row.owner, toSharedFile(row.owner_id, row), role))
         }
         const last = page.at(-1)
         return {
-          folders,
+          folders: names,
           files,
           ...(rows.length > limit && last !== undefined
             ? { next: formatCursor({ id: last.owner_id, key: last.key }) }

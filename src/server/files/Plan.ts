@@ -78,6 +78,8 @@ export class Plan {
   readonly uploads: Array<{ readonly uploadId: UploadId; readonly outcome: Written }> = []
   /** For those who watch. */
   readonly changes: Array<FeedEntry> = []
+  /** Files whose locks end. */
+  readonly unlocked: Array<number> = []
 }
 
 /** What is known of the store while a group is decided: rows that are locked. */
@@ -180,6 +182,7 @@ const applyDelete = (change: Delete, subject: Place, locked: Locked, plan: Plan)
     const permitted = yield* permit(subject, "delete")
     const file = yield* expectVersion(subject, permitted, change.expected)
     plan.updated.push({ ...file, isDeleted: true })
+    if (file.lock !== undefined) plan.unlocked.push(file.fileId)
     charge(locked, plan, subject.owner, -file.size, -1)
     return written(subject.owner, file.name, file)
   })
@@ -229,7 +232,7 @@ const applyUndelete = (change: Undelete, subject: Place, locked: Locked, plan: P
     if (subject.file !== undefined) return yield* Result.fail(occupied(subject, "name"))
     const file = locked.deletedFile(change)
     // Whoever had a role on it lost it when it was deleted.
-    if (file === undefined || !isVacant(subject)) return yield* Result.fail(noSuchDeletedFile(subject))
+    if (file === undefined || subject.role !== "OWNER") return yield* Result.fail(noSuchDeletedFile(subject))
     yield* expectVersion(subject, file, change.expected)
     yield* afford(subject, file.size, 1)
     plan.updated.push({ ...file, isDeleted: false })

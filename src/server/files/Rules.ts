@@ -11,7 +11,7 @@ import type { Sha256, Username } from "../../protocol/Identity.ts"
 import type { Role } from "../../protocol/Permission.ts"
 import { Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { UploadMode } from "../../protocol/Request.ts"
-import { type Action, deny, noSuchFile } from "../permissions/Policy.ts"
+import { type Action, deny, denyLocked, type Lock, noSuchFile } from "../permissions/Policy.ts"
 
 /** Who pays, and what is left. */
 export interface Owner {
@@ -30,13 +30,15 @@ export interface FileRow {
   readonly size: number
   readonly version: number
   readonly sha256: Sha256 | undefined
+  /** By itself, or by a folder that it is in. */
   readonly isPublic: boolean
+  readonly lock: Lock | undefined
   /** In milliseconds since 1970. */
   readonly createdAt: number
   readonly modifiedAt: number
 }
 
-/** A place in the store as one caller sees it: the file there, and what the caller is to it. */
+/** A place in the store as one caller sees it: the file there, and what the caller is to it, or would be to one there. */
 export interface Place {
   readonly callerId: number
   readonly owner: Owner
@@ -56,7 +58,7 @@ export const labelOf = (place: Pick<Place, "callerId" | "owner" | "name">): stri
 export const permit = (place: Place, action: Action): Result.Result<FileRow, Refusal> => {
   const label = labelOf(place)
   if (place.file === undefined) return Result.fail(noSuchFile(label))
-  const refusal = deny(place.role, action, label)
+  const refusal = deny(place.role, action, label) ?? denyLocked(place.callerId, place.file.lock, action, label)
   return refusal === undefined ? Result.succeed(place.file) : Result.fail(refusal)
 }
 
@@ -75,14 +77,18 @@ export const expectVersion = (
     })
   )
 
-/** True when the caller can make a file there. Nobody else makes files under an owner. */
-export const isVacant = (place: Place): boolean => place.file === undefined && place.owner.userId === place.callerId
+/** True when there is no file and the caller can make one: the owner can, and who may edit in a folder it would be in. */
+export const isVacant = (place: Place): boolean =>
+  place.file === undefined && deny(place.role, "edit", "") === undefined
 
 /** What to answer who wants to make a file where that cannot be. Does not tell of files that the caller may not see. */
-export const occupied = (place: Place, field: string): Refusal =>
-  place.file !== undefined && place.role !== undefined
-    ? refuse("2:cnf", `a file named ${labelOf(place)} exists already`, field)
-    : noSuchFile(labelOf(place))
+export const occupied = (place: Place, field: string): Refusal => {
+  const label = labelOf(place)
+  if (place.file === undefined) return deny(place.role, "edit", label) ?? noSuchFile(label)
+  return place.role === undefined
+    ? noSuchFile(label)
+    : refuse("2:cnf", `a file named ${label} exists already`, field)
+}
 
 /** Refuses what the owner has no room for. */
 export const afford = (
@@ -128,11 +134,12 @@ export interface Stored {
 export const store = (place: Place, storing: Storing): Result.Result<Stored, Refusal> =>
   Result.gen(function*() {
     const { length, mode } = storing
-    if (isVacant(place) && (mode === "create" || (mode === "write" && storing.expected === undefined))) {
+    const makes = mode === "create" || (mode === "write" && storing.expected === undefined)
+    if (makes && isVacant(place)) {
       yield* afford(place, length, 1)
       return { file: undefined, position: 0, size: length }
     }
-    if (mode === "create") return yield* Result.fail(occupied(place, "name"))
+    if (mode === "create" || (makes && place.file === undefined)) return yield* Result.fail(occupied(place, "name"))
     const file = yield* Result.flatMap(permit(place, "edit"), (file) => expectVersion(place, file, storing.expected))
     const position = mode === "append" ? file.size : mode === "patch" ? storing.position ?? 0 : 0
     if (position > file.size) {

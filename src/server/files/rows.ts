@@ -3,6 +3,7 @@ import { Duration } from "effect"
 import { type Fragment, fragment, literal, parameter } from "effect/sql/Statement"
 import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, Username } from "../../protocol/Identity.ts"
+import { type RightsColumns, toLock } from "../permissions/rights.ts"
 import { type Extent, SegmentId } from "./Extent.ts"
 import type { FileRow, Owner } from "./Rules.ts"
 
@@ -56,16 +57,6 @@ export const extentColumns = columns(
 /** `until_version` of the extents of the current version. */
 export const stillCurrent = columns("9223372036854775807")
 
-/** Of `grants g`: it has not expired, and does not sleep because its user is banned. */
-export const isLive = (now: Date): Fragment =>
-  fragment([
-    literal("(g.expires_at is null or g.expires_at > "),
-    parameter(now),
-    literal("::timestamptz) and not exists (select from users b where b.user_id = g.user_id and b.banned_until > "),
-    parameter(now),
-    literal("::timestamptz)")
-  ])
-
 /** Of `files f`: it was deleted, not too long ago, and its content has not been given up. */
 export const isRestorable = (now: Date, keepDeletedFor: Duration.Duration): Fragment =>
   fragment([
@@ -83,6 +74,7 @@ export const toOwner = (row: OwnerColumns): Owner => ({
   filesLimit: row.files_limit
 })
 
+/** A file whose rights are of no interest: one that was deleted. */
 export const toFile = (row: FileColumns): FileRow => ({
   fileId: row.file_id,
   name: row.name,
@@ -90,8 +82,16 @@ export const toFile = (row: FileColumns): FileRow => ({
   version: row.version,
   sha256: row.sha256 ?? undefined,
   isPublic: row.public,
+  lock: undefined,
   createdAt: row.created_at.getTime(),
   modifiedAt: row.modified_at.getTime()
+})
+
+/** A file with what `joinRights` found of it. */
+export const toSharedFile = (ownerId: number, row: FileColumns & RightsColumns): FileRow => ({
+  ...toFile(row),
+  isPublic: row.public || row.in_public_folder,
+  lock: toLock(ownerId, row)
 })
 
 export const toExtent = (row: ExtentColumns): Extent => ({

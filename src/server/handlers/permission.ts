@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import type { Handlers } from "../Dispatch.ts"
 import { Permissions } from "../Permissions.ts"
 
-type Name = "Grant" | "Revoke" | "Publicise" | "Hide" | "Transfer" | "QueryPermission"
+type Name = "Grant" | "Revoke" | "Publicise" | "Hide" | "Transfer" | "Lock" | "Unlock" | "QueryPermission"
 
 export const permissionHandlers: Effect.Effect<Handlers<Name>, never, Permissions> = Effect.gen(function*() {
   const permissions = yield* Permissions
@@ -15,6 +15,9 @@ export const permissionHandlers: Effect.Effect<Handlers<Name>, never, Permission
     Hide: ({ body, caller }) => Effect.map(permissions.hide(caller, body), (result) => ({ code: "1:hide", result })),
     Transfer: ({ body, caller }) =>
       Effect.map(permissions.transfer(caller, body), (result) => ({ code: "1:sft", result })),
+    Lock: ({ body, caller }) => Effect.map(permissions.lock(caller, body), (result) => ({ code: "1:lock", result })),
+    Unlock: ({ body, caller }) =>
+      Effect.map(permissions.unlock(caller, body), (result) => ({ code: "1:unlk", result })),
     QueryPermission: ({ body, caller }) =>
       Effect.map(permissions.queryPermission(caller, body), (result) => ({ code: "1:qa", result }))
   }

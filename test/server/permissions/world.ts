@@ -56,7 +56,7 @@ export const roleOn = (
 ): Effect.Effect<Role | undefined, never, FileRepo> =>
   FileRepo.pipe(
     Effect.flatMap((files) => files.locate({ callerId: caller.userId, owner: owner.username, name })),
-    Effect.map((located) => located?.role),
+    Effect.map((located) => located?.file === undefined ? undefined : located.role),
     Effect.orDie
   )
 

@@ -2,10 +2,10 @@
 import { Effect } from "effect"
 import { Command } from "effect/cli"
 import { FipClient } from "../../../client/FipClient.ts"
-import { formatFileRef } from "../../../protocol/FileName.ts"
+import { type FolderPrefix, formatFileRef } from "../../../protocol/FileName.ts"
 import type { Storage } from "../../../protocol/Request.ts"
 import { formatBytes, formatPairs, formatTable, formatTime } from "../format.ts"
-import { target, targetOf } from "../inputs.ts"
+import { shareableTarget, target, targetOf } from "../inputs.ts"
 import { CommandFacts, shellCommand } from "../ShellCommand.ts"
 import { list } from "./list.ts"
 
@@ -52,7 +52,8 @@ const file = shellCommand({
   name: "QUERY FILE",
   summary: "One file: size, version, times, your role",
   examples: [{ command: "QUERY file notes.txt" }],
-  json: "`owner`, `name`, `size`, `version`, `created_at`, `modified_at`, `role`, `public`; `sha256` where it is known",
+  json: "`owner`, `name`, `size`, `version`, `created_at`, `modified_at`, `role`, `public`; `locked_by` and " +
+    "`locked_until` while it is locked; `sha256` where it is known",
   input: target,
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
@@ -67,6 +68,9 @@ const file = shellCommand({
       ["modified", formatTime(result.modified_at)],
       ["your role", result.role],
       ["public", result.public ? "yes" : "no"],
+      ...(result.locked_by === undefined || result.locked_until === undefined
+        ? []
+        : [["locked", `by ${result.locked_by} until ${formatTime(result.locked_until)}`] as const]),
       ["sha256", result.sha256 ?? "not known yet"]
     ])
     return { code: "1:qa", message: `the file ${formatFileRef(ref)}`, result, text }
@@ -75,27 +79,31 @@ const file = shellCommand({
 
 const permission = shellCommand({
   name: "QUERY PERMISSION",
-  summary: "Who may do what to a file",
-  examples: [{ command: "QUERY permission notes.txt" }],
-  json: "`owner`, `name`, `public`, `grants` (an array of `username`, `role`, `granted_by`, `granted_at`, " +
-    "`expires_at` unless permanent)",
-  input: target,
+  summary: "Who may do what to a file or a folder, and why",
+  examples: [{ command: "QUERY permission notes.txt" }, { command: "QUERY permission docs/" }],
+  json: "`owner`, `name`, `public`, `public_through` (the folder that makes it public, if one does), `grants` (an " +
+    "array of `username`, `role`, `granted_by`, `granted_at`, `expires_at` unless permanent, `through` (the folder " +
+    "that was granted) unless granted on the thing itself)",
+  input: shareableTarget,
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
     const ref = yield* targetOf(input)
     const result = yield* client.queryPermission(ref)
+    const through = (folder: FolderPrefix | undefined): string =>
+      folder === undefined ? "" : formatFileRef({ owner: ref.owner, name: folder })
     const rows = [
-      [result.owner, "OWNER", "", "", ""],
-      ...(result.public ? [["everybody", "READ", "", "", ""]] : []),
+      [result.owner, "OWNER", "", "", "", ""],
+      ...(result.public ? [["everybody", "READ", through(result.public_through), "", "", ""]] : []),
       ...result.grants.map((grant) => [
         grant.username,
         grant.role,
+        through(grant.through),
         grant.expires_at === undefined ? "permanent" : formatTime(grant.expires_at),
         grant.granted_by,
         formatTime(grant.granted_at)
       ])
     ]
-    const columns = ["USER", "ROLE", "UNTIL", "GRANTED BY", "ON"].map((title) => ({ title }))
+    const columns = ["USER", "ROLE", "THROUGH", "UNTIL", "GRANTED BY", "ON"].map((title) => ({ title }))
     return {
       code: "1:qa",
       message: `who may do what to ${formatFileRef(ref)}`,
