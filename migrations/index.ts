@@ -16,6 +16,7 @@ import retention from "./0005_retention.ts"
 import reclaim from "./0006_reclaim.ts"
 import sharing from "./0007_sharing.ts"
 import cluster from "./0008_cluster.ts"
+import activity from "./0009_activity.ts"
 import changes from "./0010_changes.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
@@ -27,5 +28,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0006_reclaim": reclaim,
   "0007_sharing": sharing,
   "0008_cluster": cluster,
+  "0009_activity": activity,
   "0010_changes": changes
 }

@@ -128,7 +128,11 @@ const settings = Config.all({
   keepDeletedFor: lasting("keepDeletedFor", defaults.keepDeletedFor),
   sweepEvery: lasting("sweepEvery", defaults.sweepEvery),
   keepChanges: count("keepChanges", defaults.keepChanges),
-  keepChangesFor: lasting("keepChangesFor", defaults.keepChangesFor)
+  keepChangesFor: lasting("keepChangesFor", defaults.keepChangesFor),
+  activityKeptFor: lasting("activityKeptFor", defaults.activityKeptFor),
+  flushInterval: duration("flushInterval", defaults.flushInterval),
+  flushCount: count("flushCount", defaults.flushCount),
+  flushQueue: count("flushQueue", defaults.flushQueue)
 })
 
 const LOG_LEVELS = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const

@@ -22,11 +22,12 @@ export const decodeRefusal = (code: Code, bytes: Uint8Array): Refusal => {
   if (!isRefusalCode(code)) return refuse("3:?", `the server answered with ${code} where it had to answer or refuse`)
   const body = decodeRefusalBody(bytes)
   if (Result.isFailure(body)) return refuse(code, `the server refused with the code ${code} and gave no reason`)
-  const { field, message, ...rest } = body.success
+  const { field, message, request_id, ...rest } = body.success
   return new Refusal({
     code,
     message: plainText(message),
     ...(field === undefined ? {} : { field: plainText(field) }),
+    ...(request_id === undefined ? {} : { request_id: plainText(request_id) }),
     ...rest
   })
 }

@@ -18,7 +18,9 @@ export const RefusalBody = Schema.Struct({
   current_version: Schema.optionalKey(Schema.Int),
   /** With `2:lock`: who holds the lock, and until when. */
   locked_by: Schema.optionalKey(Username),
-  locked_until: Schema.optionalKey(Timestamp)
+  locked_until: Schema.optionalKey(Timestamp),
+  /** With `3:` codes: what the server's log calls this request. */
+  request_id: Schema.optionalKey(Schema.String)
 })
 export type RefusalBody = typeof RefusalBody.Type
 
@@ -30,6 +32,7 @@ export class Refusal extends Data.TaggedError("Refusal")<{
   readonly current_version?: number
   readonly locked_by?: Username
   readonly locked_until?: Timestamp
+  readonly request_id?: string
 }> {
   /** True when the caller can do better; false when the server is at fault. */
   get isClientFault(): boolean {
@@ -44,7 +47,8 @@ export class Refusal extends Data.TaggedError("Refusal")<{
       ...(this.retry_after_ms === undefined ? {} : { retry_after_ms: this.retry_after_ms }),
       ...(this.current_version === undefined ? {} : { current_version: this.current_version }),
       ...(this.locked_by === undefined ? {} : { locked_by: this.locked_by }),
-      ...(this.locked_until === undefined ? {} : { locked_until: this.locked_until })
+      ...(this.locked_until === undefined ? {} : { locked_until: this.locked_until }),
+      ...(this.request_id === undefined ? {} : { request_id: this.request_id })
     }
   }
 }

@@ -6,7 +6,7 @@
  * A lock that the kernel releases keeps two servers from answering for one data folder. The finalizer removes the
  * socket and waits for what is being answered.
  */
-import { Cause, Context, Data, Deferred, Effect, FiberSet, Layer, Result } from "effect"
+import { Cause, Context, Data, Deferred, Effect, FiberSet, Layer, Predicate, Result } from "effect"
 import { randomBytes } from "node:crypto"
 import { chmod, mkdir, rename, rm, rmdir } from "node:fs/promises"
 import { createServer, type Server as NetServer, type Socket } from "node:net"
@@ -16,6 +16,7 @@ import { makeFolder } from "../platform/makeFolder.ts"
 import { systemErrorReason } from "../platform/systemError.ts"
 import { encodeJson } from "../protocol/Json.ts"
 import { refuse } from "../protocol/Refusal.ts"
+import { type Activity, type Detail, RecordActivity } from "./activity/Activity.ts"
 import { type AdminCommandName, decodeAdminInput, isAdminCommandName, isStoppable } from "./admin/Commands.ts"
 import type { AdminHandlers, Report } from "./admin/Handler.ts"
 import { type AdminReply, decodeAdminRequest, MAX_REQUEST_BYTES, socketPath } from "./admin/Wire.ts"
@@ -52,6 +53,24 @@ const reportOn = (socket: Socket): Report => {
     next = now + REPORT_EVERY_MILLIS
     const reply: AdminReply = { ok: true, more: true, result: progress }
     socket.write(`${JSON.stringify(reply)}\n`)
+  }
+}
+
+/** A command in the activity log; whom it was about is the owner there. */
+const adminActivity = (command: AdminCommandName, input: object, code: string, millis: number): Activity => {
+  const detail: Detail = Object.fromEntries(
+    Object.entries(input).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
+  )
+  return {
+    action: `admin ${command}`,
+    code,
+    says: "admin command",
+    address: "",
+    owner: Predicate.hasProperty(input, "username") && typeof input.username === "string" ? input.username : undefined,
+    durationMillis: Math.round(millis),
+    suspicious: false,
+    notable: true,
+    detail
   }
 }
 
@@ -107,6 +126,7 @@ export class Admin extends Context.Service<Admin, {
       Effect.gen(function*() {
         const { dataDir, shutdownDeadline } = yield* ServerConfig
         const { begun } = yield* ShutdownCoordinator
+        const record = yield* RecordActivity
         const path = socketPath(dataDir)
         const unusable = (reason: string) =>
           new AdminError({ message: `cannot make the socket for fip admin in ${dataDir}: ${reason}` })
@@ -118,15 +138,15 @@ export class Admin extends Context.Service<Admin, {
           gone: Effect.Effect<void>
         ) {
           const decoded = yield* Effect.fromResult(decodeAdminInput(command, encodeJson(input)))
+          const before = performance.now()
           const work = handlers[command](decoded, report)
           const stopped = Effect.raceFirst(
             Effect.andThen(gone, Effect.fail(GONE)),
             Effect.andThen(begun, Effect.fail(SHUTTING_DOWN))
           )
           const result = yield* Effect.result(isStoppable(command) ? Effect.raceFirst(work, stopped) : work)
-          yield* Effect.logInfo("admin command").pipe(
-            Effect.annotateLogs({ command, ...decoded, outcome: Result.isSuccess(result) ? "ok" : result.failure.code })
-          )
+          const code = Result.isSuccess(result) ? "1:ok" : result.failure.code
+          record(adminActivity(command, decoded, code, performance.now() - before))
           return yield* Effect.fromResult(result)
         })
 

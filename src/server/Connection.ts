@@ -8,6 +8,7 @@
  */
 import { Cause, type Effect, Exit, type Fiber, Result } from "effect"
 import type { TLSSocket } from "node:tls"
+import type { Code } from "../protocol/Code.ts"
 import { Parser } from "../protocol/Frame.ts"
 import { parseRequestHeader, type RequestHeader } from "../protocol/Header.ts"
 import { HEADER_BYTES, MAX_IN_FLIGHT, MAX_INLINE_BYTES, MAX_SKIP_BYTES } from "../protocol/Limits.ts"
@@ -17,7 +18,7 @@ import type { Peer } from "./Caller.ts"
 import { CROWDED, Guest, GUEST_UNREAD_BYTES, type GuestOptions, LOGINS, NO_LOGIN } from "./connections/Guest.ts"
 import type { ContentSource } from "./ContentSource.ts"
 import type { Outgoing } from "./Dispatch.ts"
-import { admit, type Exchange } from "./Exchange.ts"
+import { admit, type Asked, type Exchange } from "./Exchange.ts"
 import { ReplyWriter } from "./ReplyWriter.ts"
 
 /** Data of running requests held for one peer before its socket is no longer read. */
@@ -32,13 +33,29 @@ const UNREAD_BYTES = 1024 * 1024
 /** How long a peer may take to close its side after the server closed its own. */
 const LINGER_MILLIS = 5000
 
+/** A request that has been answered. */
+export interface Answered extends Asked {
+  readonly request: RequestName
+  readonly code: Code
+  readonly result: ResultOf<RequestName> | undefined
+  /** From its last byte to the answer's last, or to the end of its peer. */
+  readonly millis: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
 export interface ConnectionOptions {
   readonly peer: Peer
+  /** What this server calls this connection, and nothing else since its start. */
+  readonly id: string
   readonly open: (name: RequestName) => Exchange
   readonly run: <A>(effect: Effect.Effect<A, Refusal>) => Fiber.Fiber<A, Refusal>
   readonly now: () => number
   /** A request failed by the server's fault: `cause` is for the log, never for the peer. */
-  readonly onFault: (name: RequestName, cause: Cause.Cause<unknown>) => void
+  readonly onFault: (name: RequestName, requestId: string, cause: Cause.Cause<unknown>) => void
+  readonly onAnswered: (answered: Answered) => void
+  /** A message was refused before there was a request. */
+  readonly onRefused: (code: Code) => void
   readonly idleMillis: number
   readonly messageMillis: number
   readonly guest: GuestOptions
@@ -281,7 +298,10 @@ export class Connection {
       this.gathering.delete(id)
       this.gathered -= known.bytes
     }
-    if (refusal !== REFUSED_BEFORE) this.writer.refuse(id, refusal, header.finish)
+    if (refusal !== REFUSED_BEFORE) {
+      this.writer.refuse(id, refusal, header.finish)
+      this.options.onRefused(refusal.code)
+    }
     if (header.more) this.refused.add(id)
     else this.refused.delete(id)
     if (this.refused.size > MAX_IN_FLIGHT) {
@@ -295,13 +315,20 @@ export class Connection {
     this.running.add(id)
     this.held += request.bytes
     this.holdBack(this.pace(request.exchange.userId, 1, HEADER_BYTES + request.bytes))
+    const startedAt = performance.now()
     const fiber = this.options.run(request.exchange.run(request.body, request.data))
     this.fibers.add(fiber)
     // Nothing is read after `finish`, and its own reply is the last one.
     if (finish) this.parser.stop()
     fiber.addObserver((exit) => {
       this.fibers.delete(fiber)
-      const answer = () => void this.answer(request, exit, finish).then(() => this.answered(request))
+      const answer = () =>
+        void this.answer(request, exit, finish).then((done) => {
+          const { exchange, bytes } = request
+          const millis = performance.now() - startedAt
+          this.options.onAnswered({ ...exchange.asked(), ...done, request: exchange.name, millis, bytesIn: bytes })
+          this.answered(request)
+        })
       if (finish && this.running.size > 1) this.lastAnswer = answer
       else answer()
     })
@@ -324,19 +351,21 @@ export class Connection {
     request: Gathering,
     exit: Exit.Exit<Outgoing<RequestName>, Refusal>,
     finish: boolean
-  ): Promise<void> {
+  ): Promise<Pick<Answered, "code" | "result" | "bytesOut">> {
     const { exchange, header: { id } } = request
     if (Exit.isFailure(exit)) {
-      this.writer.refuse(id, this.refusalOf(exchange.name, exit.cause), finish)
-      return
+      const refusal = this.refusalOf(exchange.name, id, exit.cause)
+      this.writer.refuse(id, refusal, finish)
+      return { code: refusal.code, result: undefined, bytesOut: 0 }
     }
     if (LOGINS.has(exchange.name)) this.welcome()
     const { code, content, result } = exit.value
     if (content === undefined || !isReadHead(result)) {
       this.writer.reply(id, code, result, finish)
-      return
+      return { code, result, bytesOut: 0 }
     }
-    await this.stream(id, exchange, result, content, finish)
+    const refusal = await this.stream(id, exchange, result, content, finish)
+    return { code: refusal?.code ?? code, result, bytesOut: result.length }
   }
 
   private async stream(
@@ -345,25 +374,33 @@ export class Connection {
     head: ReadHead,
     content: ContentSource,
     finish: boolean
-  ): Promise<void> {
+  ): Promise<Refusal | undefined> {
     try {
       await this.writer.stream(id, head, content, finish, (bytes) => this.pace(userId, 0, bytes))
+      return undefined
     } catch (error) {
       const cause = error instanceof Refusal ? Cause.fail(error) : Cause.die(error)
-      this.writer.refuse(id, this.refusalOf(name, cause), finish)
+      const refusal = this.refusalOf(name, id, cause)
+      this.writer.refuse(id, refusal, finish)
+      return refusal
     } finally {
       content.close()
     }
   }
 
-  private refusalOf(name: RequestName, cause: Cause.Cause<unknown>): Refusal {
+  private refusalOf(name: RequestName, id: number, cause: Cause.Cause<unknown>): Refusal {
     if (Cause.hasInterruptsOnly(cause)) return SHUTTING_DOWN
     const failure = cause.reasons.find(Cause.isFailReason)
     const refusal = failure?.error instanceof Refusal ? failure.error : undefined
     if (refusal?.isClientFault) return refusal
-    this.options.onFault(name, cause)
-    if (refusal !== undefined) return refusal
-    return refuse("3:?", "the server failed at this request; its log says why")
+    const request_id = `${this.options.id}-${id}`
+    this.options.onFault(name, request_id, cause)
+    return new Refusal({
+      code: refusal?.code ?? "3:?",
+      message: refusal?.message ?? "the server failed at this request; its log says why",
+      ...refusal?.body,
+      request_id
+    })
   }
 
   /** Refuses and closes: the stream of messages can or may not go on. */

@@ -2,7 +2,7 @@
  * One request on its way through the server: from its header (what it may bring) over its auth component (who asks) to
  * the handler. Nothing is kept of a request before the step that allows it.
  */
-import { Effect, Result } from "effect"
+import { Effect, Predicate, Result } from "effect"
 import type { RequestHeader } from "../protocol/Header.ts"
 import { isCompatible } from "../protocol/Header.ts"
 import {
@@ -17,6 +17,7 @@ import {
   type AuthKind,
   type AuthKindOf,
   type AuthOf,
+  type BodyOf,
   decodeAuth,
   decodeBody,
   type RequestName,
@@ -29,10 +30,19 @@ import type { Handlers, Outgoing, Proof } from "./Dispatch.ts"
 /** Verifies an access token, synchronously and without the database. */
 export type Authenticate = (token: string, address: string) => Result.Result<Caller, Refusal>
 
+/** Who asks and for what, as far as it has been looked at. */
+export interface Asked {
+  readonly caller: Caller | undefined
+  /** The user name that came with a password. */
+  readonly identity: string | undefined
+  readonly body: BodyOf<RequestName> | undefined
+}
+
 export interface Exchange {
   readonly name: RequestName
   /** The user whose token it brought, once that is proven. */
   readonly userId: number | undefined
+  readonly asked: () => Asked
   /** Decodes and verifies the auth component; to be called first, once. */
   readonly prove: (auth: Uint8Array) => Refusal | undefined
   /** Decodes the body and runs the handler. */
@@ -64,10 +74,20 @@ export const makeExchanges = (handlers: Handlers, authenticate: Authenticate, pe
   return <K extends RequestName>(name: K): Exchange => {
     const kind: AuthKindOf<K> = Requests[name].auth
     let proof: Proof<AuthKindOf<K>> | undefined
+    let asked: BodyOf<K> | undefined
     return {
       name,
       get userId() {
         return proof?.caller?.userId
+      },
+      asked: () => {
+        const auth: unknown = proof?.auth
+        const identity = Predicate.hasProperty(auth, "identity") ? auth.identity : undefined
+        return {
+          caller: proof?.caller,
+          identity: typeof identity === "string" ? identity : undefined,
+          body: asked
+        }
       },
       prove: (bytes) => {
         const proven = prove[kind](bytes)
@@ -78,9 +98,9 @@ export const makeExchanges = (handlers: Handlers, authenticate: Authenticate, pe
       run: (bytes, data) => {
         if (proof === undefined) return Effect.fail(refuse("2:auth", "the request was not authenticated"))
         const body = decodeBody(name, bytes)
-        return Result.isFailure(body)
-          ? Effect.fail(body.failure)
-          : handlers[name]({ ...proof, body: body.success, data, peer })
+        if (Result.isFailure(body)) return Effect.fail(body.failure)
+        asked = body.success
+        return handlers[name]({ ...proof, body: body.success, data, peer })
       }
     }
   }

@@ -22,6 +22,7 @@ import type {
   VersionInfo,
   Written
 } from "../protocol/Request.ts"
+import { NoteAccess } from "./AccessStatistics.ts"
 import type { Caller } from "./Caller.ts"
 import type { ContentSource } from "./ContentSource.ts"
 import { FeedRepo } from "./feed/FeedRepo.ts"
@@ -115,6 +116,7 @@ export class FileStore extends Context.Service<FileStore, {
       const uploads = yield* Uploads
       const listing = yield* Listing
       const grace = yield* GracePeriods
+      const note = yield* NoteAccess
       const fork = yield* FiberSet.makeRuntime<never, unknown, unknown>()
       const promise = yield* FiberSet.makeRuntimePromise<never, unknown, unknown>()
 
@@ -198,6 +200,8 @@ export class FileStore extends Context.Service<FileStore, {
         if (row === undefined) return yield* noSuchVersion(place, version)
         const { sha256, size } = row
         const length = Math.max(0, Math.min(to, size) - from)
+        // What goes on elsewhere in the file is the same reading.
+        if (from === 0) note.read(file.fileId)
         const extents = isCurrent ? place.extents : length === 0 ? [] : yield* repo.extents(file.fileId, version, from)
         const content = new ContentReader({
           cache,

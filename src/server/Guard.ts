@@ -11,6 +11,7 @@ import { Clock, Context, Duration, Effect, Layer, Option, Schedule } from "effec
 import { randomBytes } from "node:crypto"
 import type { Username } from "../protocol/Identity.ts"
 import { Refusal, refuse } from "../protocol/Refusal.ts"
+import { type Activity, RecordActivity } from "./activity/Activity.ts"
 import { addressKey } from "./guard/addressKey.ts"
 import { type Guesses, GuessRepo } from "./guard/GuessRepo.ts"
 import { makeTurns } from "./guard/Turns.ts"
@@ -46,11 +47,22 @@ const tooMany = (what: string, millis: number): Refusal =>
 
 const accountBucket = (username: Username): string => `account ${username.toLowerCase()}`
 
-/** A flood must not fill the log: what is refused unread says nothing new. */
-const noteWrong = ({ address, username }: Guess, reason: "wrong" | "locked out"): Effect.Effect<void> =>
-  (reason === "wrong" ? Effect.logInfo("login refused") : Effect.logDebug("login refused")).pipe(
-    Effect.annotateLogs({ username, address, reason })
-  )
+const refused = (
+  { address, username }: Guess,
+  reason: "wrong" | "locked out",
+  millis: number
+): Activity => ({
+  action: "Login",
+  code: "2:auth",
+  says: "login refused",
+  username,
+  // A flood must not fill the log: what is refused unread says nothing new, from wherever it comes.
+  address: reason === "wrong" ? address : "",
+  durationMillis: Math.round(millis),
+  suspicious: false,
+  notable: reason === "wrong",
+  detail: { reason }
+})
 
 export class Guard extends Context.Service<Guard, {
   /**
@@ -78,6 +90,7 @@ export class Guard extends Context.Service<Guard, {
       const accounts = makeTurns({ running: 1, waiting: WAITING })
       const addresses = makeTurns({ running: RUNNING_PER_ADDRESS, waiting: WAITING })
       const typical = new Typical()
+      const record = yield* RecordActivity
 
       const millisNow = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos) / 1e6)
       /** How long the next guess has to wait. A clock that was set back makes nobody wait longer than the delay. */
@@ -91,13 +104,20 @@ export class Guard extends Context.Service<Guard, {
       const count = (buckets: ReadonlyArray<string>, now: number) =>
         repo.count(buckets, new Date(now), new Date(now - memory))
 
-      const noteLocked = (guess: Guess, counted: ReadonlyArray<Guesses>) => {
-        const own = counted.find(({ bucket }) => bucket === accountBucket(guess.username))
-        return own?.failures === config.accountGuesses
-          ? Effect.logWarning("many wrong passwords for one account: strangers have to wait").pipe(
-            Effect.annotateLogs({ suspicious: true, username: guess.username, address: guess.address })
-          )
-          : Effect.void
+      const noteLocked = ({ address, username }: Guess, counted: ReadonlyArray<Guesses>): void => {
+        const own = counted.find(({ bucket }) => bucket === accountBucket(username))
+        if (own?.failures !== config.accountGuesses) return
+        record({
+          action: "Guessing",
+          code: "2:auth",
+          says: "many wrong passwords for one account: strangers have to wait",
+          username,
+          address,
+          durationMillis: 0,
+          suspicious: true,
+          notable: true,
+          detail: { failures: own.failures }
+        })
       }
 
       /** Hashing that counts; `undefined` when the password was wrong. */
@@ -108,10 +128,11 @@ export class Guard extends Context.Service<Guard, {
         found: ReadonlyArray<Guesses>,
         check: (lane: Lane) => Effect.Effect<A | undefined, Refusal>
       ) {
+        const before = yield* millisNow
         const value = yield* check(lane)
         if (value === undefined) {
-          yield* noteLocked(guess, yield* count(buckets, yield* Clock.currentTimeMillis))
-          yield* noteWrong(guess, "wrong")
+          record(refused(guess, "wrong", (yield* millisNow) - before))
+          noteLocked(guess, yield* count(buckets, yield* Clock.currentTimeMillis))
           return undefined
         }
         // An address that belongs to a guesser too is not cleared by an account of his own.
@@ -170,7 +191,7 @@ export class Guard extends Context.Service<Guard, {
           const now = yield* millisNow
           const rest = typical.draw(now) - (now - started)
           if (rest > 0) yield* Effect.sleep(Duration.millis(rest))
-          yield* noteWrong(guess, "locked out")
+          record(refused(guess, "locked out", (yield* millisNow) - started))
           return yield* wrong
         }
         return outcome.value ?? (yield* wrong)

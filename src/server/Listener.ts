@@ -6,6 +6,7 @@
  * is in flight, and cuts off what is not done by the deadline, while everything the handlers need is still open.
  */
 import { Cause, Clock, Context, Data, Duration, Effect, Layer, Redacted, Schedule } from "effect"
+import { randomBytes } from "node:crypto"
 import type { TLSSocket } from "node:tls"
 import { spkiOf } from "../platform/Signature.ts"
 import { EXPORTER_BYTES, EXPORTER_LABEL } from "../protocol/Continuity.ts"
@@ -19,6 +20,7 @@ import { type Authenticate, makeExchanges } from "./Exchange.ts"
 import { ServerIdentity } from "./Identity.ts"
 import { fingerprint } from "./identity/IdentityState.ts"
 import type { ProvenSession } from "./identity/prove.ts"
+import { makeRequestObserver } from "./RequestObserver.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 
 /** The server cannot listen where it was told to. */
@@ -77,6 +79,10 @@ export class Listener extends Context.Service<Listener, {
         const clock = yield* Clock.Clock
         const now = () => clock.currentTimeMillisUnsafe()
         const run = Effect.runForkWith(yield* Effect.context())
+        const observer = yield* makeRequestObserver
+        // Unlike those of the start before: a person who quotes the id of a request means one.
+        const runId = randomBytes(3).toString("hex")
+        let accepted = 0
 
         const connections = new Set<Connection>()
         const guests = new Set<Connection>()
@@ -95,12 +101,16 @@ export class Listener extends Context.Service<Listener, {
             open: makeExchanges(handlers, authenticate, peer),
             run,
             now,
-            onFault: (name, cause) => {
+            id: `${runId}-${(accepted++).toString(36)}`,
+            onFault: (name, request_id, cause) => {
               run(Effect.annotateLogs(Effect.logError(`${name} failed`, cause), {
+                request_id,
                 address: peer.address,
                 ...isDamage(cause) ? { suspicious: true } : {}
               }))
             },
+            onAnswered: (answered) => observer.answered(peer.address, answered),
+            onRefused: () => {},
             idleMillis: Duration.toMillis(config.idleTimeout),
             messageMillis: Duration.toMillis(config.messageTimeout),
             guest: {
@@ -166,8 +176,17 @@ export class Listener extends Context.Service<Listener, {
           if (refused + shed === told.refused + told.shed || at - told.at < TURNED_AWAY_EVERY_MILLIS) return Effect.void
           const since = { refused: refused - told.refused, shed: shed - told.shed }
           told = { at, refused, shed }
-          return Effect.logWarning("connections were turned away: too many of one address, or without a login").pipe(
-            Effect.annotateLogs({ suspicious: true, ...since })
+          return Effect.sync(() =>
+            observer.noticed({
+              action: "Crowd",
+              code: "2:rlex",
+              says: "connections were turned away: too many of one address, or without a login",
+              address: "",
+              durationMillis: 0,
+              suspicious: true,
+              notable: true,
+              detail: since
+            })
           )
         }
         yield* Effect.suspend(() => {

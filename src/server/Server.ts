@@ -6,6 +6,8 @@
  */
 import { Context, Effect, Layer } from "effect"
 import type { Fingerprint } from "../protocol/Identity.ts"
+import { AccessStatistics } from "./AccessStatistics.ts"
+import { ActivityLog } from "./ActivityLog.ts"
 import { Admin } from "./Admin.ts"
 import { certificateCommands } from "./admin/handlers/certificate.ts"
 import { inviteCommands } from "./admin/handlers/invites.ts"
@@ -93,6 +95,7 @@ export class Server extends Context.Service<Server, {
     ),
     Layer.provide(FileBufferCache.layer),
     Layer.provide(SegmentStore.layer),
+    Layer.provide(Layer.mergeAll(ActivityLog.layer, AccessStatistics.layer)),
     Layer.provide(Database.layer),
     Layer.provide(rotationLayer),
     Layer.provide(ServerIdentity.layer),

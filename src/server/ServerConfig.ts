@@ -80,6 +80,13 @@ export interface ServerSettings {
   /** Changes in the feed of a user that who watches can go back to: so many, and for so long. */
   readonly keepChanges: number
   readonly keepChangesFor: Duration.Duration
+
+  /** How long the log of what people did is kept. */
+  readonly activityKeptFor: Duration.Duration
+  /** What is written in batches: after how long, from how many records on, and how many may wait. */
+  readonly flushInterval: Duration.Duration
+  readonly flushCount: number
+  readonly flushQueue: number
 }
 
 export const defaults: Omit<ServerSettings, "dataDir"> = {
@@ -127,7 +134,11 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   keepDeletedFor: Duration.days(30),
   sweepEvery: Duration.minutes(1),
   keepChanges: 100_000,
-  keepChangesFor: Duration.days(7)
+  keepChangesFor: Duration.days(7),
+  activityKeptFor: Duration.days(90),
+  flushInterval: Duration.seconds(1),
+  flushCount: 500,
+  flushQueue: 50_000
 }
 
 export class ServerConfig extends Context.Service<ServerConfig, ServerSettings>()("fip/server/ServerConfig") {}

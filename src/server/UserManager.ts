@@ -117,7 +117,6 @@ export class UserManager extends Context.Service<UserManager, {
           if (invite !== undefined && !(yield* invites.use(invite, at))) return yield* notInvited
           if (!(yield* users.insert(username, hash, at))) return yield* taken
         }))
-        yield* Effect.logInfo("user registered").pipe(Effect.annotateLogs({ username, address: peer.address }))
         return { username }
       })
 
@@ -178,9 +177,6 @@ export class UserManager extends Context.Service<UserManager, {
             return yield* sessions.ending(transaction(replacePassword(user, hash, kept)))
           })
         ))
-        yield* Effect.logInfo("password changed").pipe(
-          Effect.annotateLogs({ username, address: peer.address, by_code: redeemed !== undefined })
-        )
         return { username, sessions_ended: ended.filter((session) => session.live).length }
       })
 
@@ -196,9 +192,6 @@ export class UserManager extends Context.Service<UserManager, {
               yield* users.delete(owner.user_id)
               return { owner, ended }
             })))
-        )
-        yield* Effect.logInfo("user deleted").pipe(
-          Effect.annotateLogs({ username: owner.username, address: peer.address })
         )
         return { username: owner.username, files_deleted: owner.files_used, bytes_deleted: owner.bytes_used }
       })

@@ -20,6 +20,7 @@ const listen = async (userId: number | undefined) => {
   const exchange = (): Exchange => ({
     name: "Heartbeat",
     userId,
+    asked: () => ({ caller: undefined, identity: undefined, body: {} }),
     prove: () => undefined,
     run: () => {
       seen.requests++
@@ -33,7 +34,10 @@ const listen = async (userId: number | undefined) => {
       open: exchange,
       run: Effect.runFork,
       now: Date.now,
+      id: "",
       onFault: () => {},
+      onAnswered: () => {},
+      onRefused: () => {},
       idleMillis: 60_000,
       messageMillis: 60_000,
       guest: {

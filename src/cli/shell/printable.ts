@@ -1,24 +1,9 @@
 /**
- * Text from a server or a file name, made safe to show: nothing that passes here can move the cursor, change colours,
- * rewrite what is on the screen or reverse the reading order. What would is shown as `\x1b` or `\u202e`.
+ * Text from a server or a file name, made safe to show. What would steer the terminal is shown as `\x1b` or `\u202e`.
  */
+import { escapeCharacter, UNSAFE } from "../../platform/unsafeText.ts"
 
-// C0 (without tab and newline), DEL, C1, line and paragraph separators, bidirectional controls, lone surrogates.
-// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\p{Surrogate}/gu
-
-const escape = (char: string): string => {
-  const code = char.charCodeAt(0)
-  return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`
-}
+export { printableJson, printableLine } from "../../platform/unsafeText.ts"
 
 /** Several lines of text: newlines and tabs stay, and so does the `\r` of a `\r\n`. */
-export const printable = (text: string): string => text.replaceAll("\r\n", "\n").replaceAll(UNSAFE, escape)
-
-/** Text that belongs on one line, such as a name in a table. */
-export const printableLine = (text: string): string =>
-  text.replaceAll(UNSAFE, escape).replaceAll("\n", "\\n").replaceAll("\t", "\\t")
-
-/** JSON that is as safe to show, and still the same JSON. */
-export const printableJson = (json: string): string =>
-  json.replaceAll(UNSAFE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+export const printable = (text: string): string => text.replaceAll("\r\n", "\n").replaceAll(UNSAFE, escapeCharacter)

@@ -10,6 +10,7 @@ import { randomUUID } from "node:crypto"
 import { type DeviceId, type RefreshDigest as Digest, SessionId } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { AuthOf, SessionGrant } from "../../protocol/Request.ts"
+import { RecordActivity } from "../activity/Activity.ts"
 import type { Peer } from "../Caller.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { AccessTokens, type Bearer } from "./AccessTokens.ts"
@@ -53,6 +54,7 @@ export class Sessions extends Context.Service<Sessions, {
       const tokens = yield* AccessTokens
       const keys = yield* SigningKeys
       const revocations = yield* Revocations
+      const record = yield* RecordActivity
       const lifetime = Duration.toMillis(config.refreshLifetime)
       const kept = Duration.toMillis(Duration.sum(config.accessTokenLifetime, ON_RECORD))
       const grace = Duration.toMillis(config.refreshGrace)
@@ -142,9 +144,18 @@ export class Sessions extends Context.Service<Sessions, {
           return yield* issue({ userId, username, sessionId, sessionExpiresAt }, again, now)
         }
         yield* end(userId, sessionId, "replay")
-        yield* Effect.logWarning("a refresh digest was used twice: its session has been ended").pipe(
-          Effect.annotateLogs({ suspicious: true, username, session_id: sessionId, address: peer.address })
-        )
+        record({
+          action: "Replay",
+          code: "2:auth",
+          says: "a refresh digest was used twice: its session has been ended",
+          userId,
+          username,
+          address: peer.address,
+          durationMillis: 0,
+          suspicious: true,
+          notable: true,
+          detail: { session_id: sessionId }
+        })
         return yield* sessionOver
       })
 

@@ -1,0 +1,88 @@
+/**
+ * How often files are read and when a session was last seen: counted in memory, written in batches.
+ *
+ * `NoteAccess` takes both, synchronously, for every request that has a token. A crash loses what the last interval
+ * counted; a batch whose answer from the database was lost may be counted twice. Nothing is decided by these numbers.
+ */
+import { Clock, Context, Duration, Effect, Layer } from "effect"
+import type { SessionId } from "../protocol/Identity.ts"
+import type { Refusal } from "../protocol/Refusal.ts"
+import { type Reads, type Seen, StatisticsRepo } from "./activity/StatisticsRepo.ts"
+import * as BatchedFlusher from "./BatchedFlusher.ts"
+import { isUnstorable } from "./database/isUnstorable.ts"
+import { ServerConfig } from "./ServerConfig.ts"
+
+/** A session's last sign of life is written down at most so often. */
+const SEEN_EVERY_MILLIS = 60_000
+/** Sessions of which that is remembered; about a hundred bytes each. */
+const REMEMBERED = 16_384
+
+/** What is noted. Without `AccessStatistics` nothing is kept. */
+export interface NoteAccess {
+  /** Somebody began to read the file. */
+  readonly read: (fileId: number) => void
+  /** A request of the session came. */
+  readonly seen: (sessionId: SessionId) => void
+}
+
+export const NoteAccess = Context.Reference<NoteAccess>("fip/server/NoteAccess", {
+  defaultValue: () => ({ read: () => {}, seen: () => {} })
+})
+
+export class AccessStatistics extends Context.Service<AccessStatistics, {
+  /** With all that was noted before the question; `undefined` when nobody has read the file yet. */
+  readonly readsOf: (fileId: number) => Effect.Effect<Reads | undefined, Refusal>
+  readonly flushers: ReadonlyArray<Pick<BatchedFlusher.BatchedFlusher<never>, "name" | "figures">>
+}>()("fip/server/AccessStatistics") {
+  static readonly layerNoDeps = Layer.effectContext(
+    Effect.gen(function*() {
+      const { flushCount, flushInterval, flushQueue, shutdownDeadline } = yield* ServerConfig
+      const repo = yield* StatisticsRepo
+      const clock = yield* Clock.Clock
+      const common = {
+        isPassing: (refusal: Refusal) => !isUnstorable(refusal),
+        capacity: flushQueue,
+        count: flushCount,
+        interval: flushInterval,
+        deadline: shutdownDeadline
+      }
+      const reads = yield* BatchedFlusher.make<Reads, Refusal>({
+        ...common,
+        name: "the counts of reads",
+        write: repo.addReads,
+        merging: {
+          keyOf: ({ fileId }) => String(fileId),
+          merge: (waiting, next) => ({ ...next, reads: waiting.reads + next.reads })
+        }
+      })
+      const sessions = yield* BatchedFlusher.make<Seen, Refusal>({
+        ...common,
+        name: "the last signs of sessions",
+        write: repo.seen,
+        merging: { keyOf: ({ sessionId }) => sessionId, merge: (_, next) => next }
+      })
+
+      const notedAt = new Map<SessionId, number>()
+      const note: NoteAccess = {
+        read: (fileId) => {
+          reads.offer({ fileId, reads: 1, lastAt: clock.currentTimeMillisUnsafe() })
+        },
+        seen: (sessionId) => {
+          const at = clock.currentTimeMillisUnsafe()
+          if (at - (notedAt.get(sessionId) ?? Number.NEGATIVE_INFINITY) < SEEN_EVERY_MILLIS) return
+          if (notedAt.size >= REMEMBERED) notedAt.clear()
+          notedAt.set(sessionId, at)
+          sessions.offer({ sessionId, at })
+        }
+      }
+      const statistics = AccessStatistics.of({
+        readsOf: (fileId) =>
+          Effect.andThen(Effect.timeoutOption(reads.flush, Duration.seconds(2)), repo.readsOf(fileId)),
+        flushers: [reads, sessions]
+      })
+      return Context.make(AccessStatistics, statistics).pipe(Context.add(NoteAccess, note))
+    })
+  )
+
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide(StatisticsRepo.layer))
+}

@@ -1,0 +1,113 @@
+/**
+ * The log of what people did: kept in the database for a time, and said on standard error.
+ *
+ * `RecordActivity` takes records, synchronously; a flusher writes them (`BatchedFlusher.ts`). Repetitions of the same
+ * thing that wait together become one record that counts them. What people typed reaches the terminal and the database
+ * only escaped.
+ */
+import { Cause, Clock, Context, Duration, Effect, Layer, References, Schedule } from "effect"
+import { isGreaterThanOrEqualTo } from "effect/LogLevel"
+import { randomUUID } from "node:crypto"
+import { printableLine } from "../platform/unsafeText.ts"
+import type { Refusal } from "../protocol/Refusal.ts"
+import { type Activity, type Detail, RecordActivity } from "./activity/Activity.ts"
+import { ActivityRepo, type ActivityRow, type AdminFilter, type Page, type Recorded } from "./activity/ActivityRepo.ts"
+import * as BatchedFlusher from "./BatchedFlusher.ts"
+import { isUnstorable } from "./database/isUnstorable.ts"
+import { ServerConfig } from "./ServerConfig.ts"
+import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
+
+const SWEEP_EVERY = Duration.hours(1)
+
+/** How long a query waits for what has not been written yet. */
+const PATIENCE = Duration.seconds(2)
+
+const keyOf = ({ action, address, code, detail, name, owner, userId, username }: Recorded): string =>
+  JSON.stringify([action, code, userId, username, address, owner, name, detail])
+
+const merge = (waiting: Recorded, next: Recorded): Recorded => ({
+  ...next,
+  sequence: waiting.sequence,
+  times: waiting.times + 1
+})
+
+const escaped = (detail: Detail): Detail =>
+  Object.fromEntries(
+    Object.entries(detail).map(([key, value]) => [key, typeof value === "string" ? printableLine(value) : value])
+  )
+
+export class ActivityLog extends Context.Service<ActivityLog, {
+  /** The user's log, and that of one file: the newest first, with all that happened before the question. */
+  readonly ofUser: (userId: number, page: Page) => Effect.Effect<ReadonlyArray<ActivityRow>, Refusal>
+  readonly ofFile: (fileId: number, page: Page) => Effect.Effect<ReadonlyArray<ActivityRow>, Refusal>
+  readonly list: (filter: AdminFilter) => Effect.Effect<ReadonlyArray<ActivityRow>, Refusal>
+  readonly flusher: BatchedFlusher.BatchedFlusher<Recorded>
+}>()("fip/server/ActivityLog") {
+  static readonly layerNoDeps = Layer.effectContext(
+    Effect.gen(function*() {
+      const { activityKeptFor, flushCount, flushInterval, flushQueue, shutdownDeadline } = yield* ServerConfig
+      const { begun } = yield* ShutdownCoordinator
+      const repo = yield* ActivityRepo
+      const clock = yield* Clock.Clock
+      const run = Effect.runForkWith(yield* Effect.context())
+      const isSaid = isGreaterThanOrEqualTo(yield* References.MinimumLogLevel)
+      const origin = randomUUID()
+      let sequence = 0
+
+      const flusher = yield* BatchedFlusher.make<Recorded, Refusal>({
+        name: "the activity log",
+        write: (records) => repo.add(origin, records),
+        isPassing: (refusal) => !isUnstorable(refusal),
+        merging: { keyOf, merge },
+        capacity: flushQueue,
+        count: flushCount,
+        interval: flushInterval,
+        deadline: shutdownDeadline
+      })
+
+      const say = (activity: Activity): void => {
+        const level = activity.suspicious ? "Warn" : activity.notable ? "Info" : "Debug"
+        if (!isSaid(level)) return
+        const { action, address, code, detail, name, owner, says, suspicious, username } = activity
+        run(Effect.annotateLogs(Effect.logWithLevel(level)(says), {
+          ...(suspicious ? { suspicious } : {}),
+          action,
+          code,
+          ...(username === undefined ? {} : { username }),
+          address,
+          ...(owner === undefined ? {} : { owner }),
+          ...(name === undefined ? {} : { name: printableLine(name) }),
+          ...escaped(detail)
+        }))
+      }
+
+      const record = (activity: Activity): void => {
+        flusher.offer({ ...activity, sequence: sequence++, at: clock.currentTimeMillisUnsafe(), times: 1 })
+        say(activity)
+      }
+
+      const sweep = Effect.gen(function*() {
+        const before = new Date((yield* Clock.currentTimeMillis) - Duration.toMillis(activityKeptFor))
+        while (!(yield* repo.sweep(before)));
+      })
+      yield* sweep.pipe(
+        Effect.catchCause((cause) => Effect.logWarning("the old activity log could not be swept", Cause.squash(cause))),
+        Effect.repeat(Schedule.spaced(SWEEP_EVERY)),
+        Effect.raceFirst(begun),
+        Effect.forkScoped
+      )
+
+      const upToDate = <A>(query: Effect.Effect<A, Refusal>) =>
+        Effect.andThen(Effect.timeoutOption(flusher.flush, PATIENCE), query)
+      const log = ActivityLog.of({
+        ofUser: (userId, page) => upToDate(repo.ofUser(userId, page)),
+        ofFile: (fileId, page) => upToDate(repo.ofFile(fileId, page)),
+        list: (filter) => upToDate(repo.list(filter)),
+        flusher
+      })
+      return Context.make(ActivityLog, log).pipe(Context.add(RecordActivity, record))
+    })
+  )
+
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide(ActivityRepo.layer))
+}

@@ -1,0 +1,28 @@
+/**
+ * What is noticed of every request that was answered, in one place: the activity log, the last sign of life of its
+ * session. Synchronous: the answer has left, and the next request waits.
+ */
+import { Effect } from "effect"
+import { NoteAccess } from "./AccessStatistics.ts"
+import { type Activity, RecordActivity } from "./activity/Activity.ts"
+import { activityOf } from "./activity/requestActivity.ts"
+import type { Answered } from "./Connection.ts"
+
+export interface RequestObserver {
+  readonly answered: (address: string, answered: Answered) => void
+  /** Something that is no request. */
+  readonly noticed: (activity: Activity) => void
+}
+
+export const makeRequestObserver: Effect.Effect<RequestObserver> = Effect.gen(function*() {
+  const record = yield* RecordActivity
+  const note = yield* NoteAccess
+  return {
+    answered: (address, answered) => {
+      if (answered.caller !== undefined) note.seen(answered.caller.sessionId)
+      const activity = activityOf(address, answered)
+      if (activity !== undefined) record(activity)
+    },
+    noticed: record
+  }
+})
