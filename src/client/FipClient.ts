@@ -33,6 +33,8 @@ export interface UploadOptions extends WriteOptions {
   readonly mode?: UploadMode | undefined
   /** With `patch`: where the content goes. */
   readonly position?: number | undefined
+  /** The result has a hash also where an upload was taken up and nobody knows it: the file is then read once more. */
+  readonly hash?: boolean | undefined
   readonly onProgress?: OnProgress | undefined
 }
 
@@ -75,7 +77,7 @@ export interface WatchOptions {
   readonly onReady?: ((since: number) => void) | undefined
 }
 
-/** A file that was sent or fetched whole: its hash was computed on both ends and found equal. */
+/** A file that was fetched whole: its hash was computed on both ends and found equal. */
 export interface Transferred extends Written {
   readonly sha256: Exclude<Written["sha256"], undefined>
 }
@@ -164,12 +166,15 @@ export interface FipClientShape {
   ) => Effect.Effect<Written, RequestError>
 
   // --- transfers between this machine's disk and the server
-  /** Sends a local file. Constant memory, any size; both ends hash it. */
+  /**
+   * Sends a local file. Constant memory, any size; what arrives is proven on both ends. One that is interrupted is taken
+   * up by the next that sends the same file there, also in another process. `sha256` is of what was sent.
+   */
   readonly upload: (
     localPath: string,
     file: FileInput,
     options?: UploadOptions
-  ) => Effect.Effect<Transferred, TransferError>
+  ) => Effect.Effect<Written, TransferError>
   /** Fetches a file beside `localPath`, checks its hash, and renames it into place. */
   readonly download: (
     file: FileInput,
@@ -227,6 +232,8 @@ export interface ClientOptions {
   readonly port?: number | undefined
   /** Default: `$XDG_CONFIG_HOME/fip/known_hosts`. */
   readonly knownHosts?: string | undefined
+  /** Where notes on transfers under way are kept. Default: `$XDG_STATE_HOME/fip`. */
+  readonly stateFolder?: string | undefined
   /** Accept whatever key the server has, for this connection. An existing pin stays. */
   readonly blindTrust?: boolean | undefined
   /** Asked on first use, before the key is pinned. Without it the key is pinned and `onNotice` told. */

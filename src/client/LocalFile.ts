@@ -44,55 +44,102 @@ const openFile = (path: string, doing: string, flags: string, file = path) =>
 
 const refuse = (path: string, message: string) => Effect.fail(new LocalFileError({ path, message }))
 
-/** A local file as blocks to send. `next` fails when the file has another size than it had, or was written meanwhile. */
+/** By what a file is known to be what it was: every change of content moves its change time, which nobody can set. */
+export interface SourceFacts {
+  readonly size: number
+  readonly inode: string
+  readonly modified: string
+  readonly changed: string
+}
+
+const factsOf = async (handle: FileHandle): Promise<SourceFacts> => {
+  const { ctimeNs, ino, mtimeNs, size } = await handle.stat({ bigint: true })
+  return { size: Number(size), inode: String(ino), modified: String(mtimeNs), changed: String(ctimeNs) }
+}
+
+/** A part of a file, [from, to), of at most `MAX_DATA_BYTES`. */
+export type FilePart = readonly [from: number, to: number]
+
+/** The parts of [from, to), cut at every `MAX_DATA_BYTES` of the file. */
+export const partsIn = (from: number, to: number): ReadonlyArray<FilePart> => {
+  const parts: Array<FilePart> = []
+  for (let at = from; at < to;) {
+    const end = Math.min(to, at - at % MAX_DATA_BYTES + MAX_DATA_BYTES)
+    parts.push([at, end])
+    at = end
+  }
+  return parts
+}
+
+export interface Source {
+  readonly size: number
+  readonly facts: SourceFacts
+  /**
+   * The parts as blocks to send, one read ahead. `next` fails when the file has another size than it had, or was written
+   * meanwhile.
+   */
+  readonly blocks: (parts: ReadonlyArray<FilePart>) => Blocks
+}
+
+export const changedWhileSent = (path: string) =>
+  new LocalFileError({ path, message: `${path} changed while it was being sent. Send it again` })
+
+/** A local file to send. */
 export const openSource = Effect.fnUntraced(function*(
   path: string
-): Effect.fn.Return<Blocks & { readonly size: number }, LocalFileError, Scope.Scope> {
+): Effect.fn.Return<Source, LocalFileError, Scope.Scope> {
   const found = yield* attempt(path, "read", () => stat(path))
   // Before it is opened: to open a pipe is to wait for its other end.
   if (!found.isFile()) {
     return yield* refuse(path, `${path} is ${found.isDirectory() ? "a folder" : "not a regular file"}`)
   }
   const handle = yield* openFile(path, "read", "r")
-  const { mtimeMs, size } = yield* attempt(path, "read", () => handle.stat())
+  const facts = yield* attempt(path, "read", () => factsOf(handle))
   const free: Array<Uint8Array> = []
-  const changed = () => new LocalFileError({ path, message: `${path} changed while it was being sent. Send it again` })
 
-  const readAt = async (position: number): Promise<Uint8Array | undefined> => {
-    if (position === size) {
-      const now = await handle.stat()
-      if (now.size !== size || now.mtimeMs !== mtimeMs) throw changed()
-      return undefined
-    }
-    // No larger than what is left: a thousand small files must not cost a thousand large buffers.
-    const wanted = Math.min(MAX_DATA_BYTES, size - position)
-    const block = free.pop()?.subarray(0, wanted) ?? Buffer.allocUnsafeSlow(wanted)
+  const read = async ([from, to]: FilePart): Promise<Uint8Array> => {
+    // No larger than what is asked for: a thousand small files must not cost a thousand large buffers.
+    const block = free.pop()?.subarray(0, to - from) ?? Buffer.allocUnsafeSlow(to - from)
     let filled = 0
     while (filled < block.length) {
-      const { bytesRead } = await handle.read(block, filled, block.length - filled, position + filled)
-      if (bytesRead === 0) throw changed()
+      const { bytesRead } = await handle.read(block, filled, block.length - filled, from + filled)
+      if (bytesRead === 0) throw changedWhileSent(path)
       filled += bytesRead
     }
     return block
   }
 
-  let position = 0
-  let ahead: Promise<Uint8Array | undefined> | undefined
-  const next = async () => {
-    const block = await (ahead ?? readAt(0))
-    if (block !== undefined) {
-      position += block.length
-      ahead = readAt(position)
-      // Whoever takes it hears of a failure; nobody may take it.
-      ahead.catch(() => {})
-    }
-    return block
+  const end = async (): Promise<undefined> => {
+    const { modified, size } = await factsOf(handle)
+    if (size !== facts.size || modified !== facts.modified) throw changedWhileSent(path)
   }
+
   return {
-    size,
-    next: attempt(path, "read", next),
-    release: (block) => {
-      if (block.length === MAX_DATA_BYTES) free.push(block)
+    size: facts.size,
+    facts,
+    blocks: (parts) => {
+      let index = 0
+      let ahead: Promise<Uint8Array | undefined> | undefined
+      const readNext = () => {
+        const part = parts[index++]
+        return part === undefined ? end() : read(part)
+      }
+      const next = async () => {
+        const block = await (ahead ?? readNext())
+        if (block !== undefined) {
+          ahead = readNext()
+          // Whoever takes it hears of a failure; nobody may take it.
+          ahead.catch(() => {})
+        }
+        return block
+      }
+      return {
+        size: facts.size,
+        next: attempt(path, "read", next),
+        release: (block) => {
+          if (block.length === MAX_DATA_BYTES) free.push(block)
+        }
+      }
     }
   }
 })

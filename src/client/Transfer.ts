@@ -1,22 +1,60 @@
 /** Between files of this machine and the server: constant memory whatever the size, and proven by hash on both ends. */
 import { Effect, type Scope } from "effect"
+import { createHash } from "node:crypto"
 import type { FileRef } from "../protocol/FileName.ts"
+import { Sha256 } from "../protocol/Identity.ts"
+import { MAX_DATA_BYTES } from "../protocol/Limits.ts"
+import type { Written } from "../protocol/Request.ts"
 import type { Api } from "./Api.ts"
 import { bytesOf } from "./Chunks.ts"
 import { ProtocolError, type TransferError } from "./ClientError.ts"
 import type { DownloadOptions, Transferred, UploadOptions } from "./FipClient.ts"
+import type { Journals } from "./Journal.ts"
 import type { Link } from "./Link.ts"
-import { openSink, openSource, targetOf } from "./LocalFile.ts"
+import { openSink, openSource, partsIn, type Source, targetOf } from "./LocalFile.ts"
 import { openReading } from "./Reading.ts"
+import { sendResumably } from "./ResumableUpload.ts"
 import { send } from "./Upload.ts"
 
-/** Sends a local file. */
+export interface TransferServices {
+  readonly api: Api
+  readonly link: Link
+  readonly journals: Journals
+  readonly onNotice: (message: string) => void
+}
+
+/** The hash of a file, unless it is not what it was any more. */
+const hashOf = (source: Source): Effect.Effect<Sha256 | undefined> => {
+  const hash = createHash("sha256")
+  const blocks = source.blocks(partsIn(0, source.size))
+  const rest: Effect.Effect<Sha256, TransferError> = Effect.flatMap(blocks.next, (block) => {
+    if (block === undefined) return Effect.sync(() => Sha256.make(hash.digest("hex")))
+    hash.update(block)
+    blocks.release(block)
+    return rest
+  })
+  return Effect.orElseSucceed(rest, () => undefined)
+}
+
+/** Sends a local file; what one message has no room for, so that another run can go on with it. */
 export const upload = Effect.fnUntraced(
-  function*(api: Api, localPath: string, file: FileRef, options: UploadOptions = {}) {
-    const { expectedVersion, mode = "write", onProgress, position } = options
+  function*(
+    { api, journals, onNotice }: TransferServices,
+    localPath: string,
+    file: FileRef,
+    options: UploadOptions = {}
+  ): Effect.fn.Return<Written, TransferError, Scope.Scope> {
+    const { expectedVersion, hash = false, mode = "write", onProgress = () => {}, position } = options
+    const target = { file, mode, expectedVersion, position }
     const source = yield* openSource(localPath)
-    const { sha256, written } = yield* send(api, { file, mode, expectedVersion, position }, source, onProgress)
-    return { ...written, sha256 }
+    if (source.size <= MAX_DATA_BYTES) {
+      const { sha256, written } = yield* send(api, target, source.blocks(partsIn(0, source.size)), onProgress)
+      return { ...written, sha256 }
+    }
+    const written = yield* sendResumably({ api, journals, target, localPath, source, onProgress, onNotice })
+    if (!hash || written.sha256 !== undefined) return written
+    const sha256 = yield* hashOf(source)
+    return sha256 === undefined ? written : { ...written, sha256 }
   },
   Effect.scoped
 )
@@ -24,8 +62,7 @@ export const upload = Effect.fnUntraced(
 /** Fetches a file. What was at its place stays until the new content is whole, checked and on disk. */
 export const download = Effect.fnUntraced(
   function*(
-    api: Api,
-    link: Link,
+    { api, link }: TransferServices,
     file: FileRef,
     localPath: string,
     { onProgress = () => {}, version }: DownloadOptions = {}

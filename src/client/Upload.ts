@@ -17,7 +17,7 @@ import { IntegrityError, ProtocolError, type TransferError } from "./ClientError
 import type { OnProgress } from "./FipClient.ts"
 
 /** Parts on their way: at 1 MiB each, enough for 160 MiB/s over a round trip of 100 ms. */
-const WINDOW = 16
+export const WINDOW = 16
 
 const ABORT_TIMEOUT = "2 seconds"
 
@@ -55,7 +55,7 @@ const sendInline = (api: Api, target: Target, data: Uint8Array, sha256: string) 
 }
 
 /** Tells the server that an upload will not be finished, where it can be told. */
-const abort = (api: Api, upload_id: UploadId, exit: Exit.Exit<unknown, TransferError>) => {
+export const abort = (api: Api, upload_id: UploadId, exit: Exit.Exit<unknown, TransferError>): Effect.Effect<void> => {
   if (Exit.isSuccess(exit)) return Effect.void
   const lost = exit.cause.reasons.some((reason) =>
     Cause.isFailReason(reason) && ["ConnectError", "ConnectionLost", "TrustError"].includes(reason.error._tag)
@@ -66,6 +66,19 @@ const abort = (api: Api, upload_id: UploadId, exit: Exit.Exit<unknown, TransferE
     Effect.ignore
   )
 }
+
+export interface Part {
+  readonly block: Uint8Array
+  readonly offset: number
+}
+
+/** Sends one part and waits until the server has it. */
+export const sendPart = Effect.fnUntraced(function*(api: Api, upload_id: UploadId, { block, offset }: Part) {
+  const answer = yield* api.call("UploadPart", { upload_id, offset }, { data: block })
+  if (answer.offset !== offset || answer.length !== block.length) {
+    return yield* new ProtocolError({ message: "the server acknowledged another part than the one it was sent" })
+  }
+})
 
 const sendInParts = Effect.fnUntraced(function*(
   api: Api,
@@ -97,18 +110,15 @@ const sendInParts = Effect.fnUntraced(function*(
       return [part, index + 1] as const
     })
 
-  const sendPart = Effect.fnUntraced(function*({ block, offset }: { block: Uint8Array; offset: number }) {
-    const answer = yield* api.call("UploadPart", { upload_id, offset }, { data: block })
-    if (answer.offset !== offset || answer.length !== block.length) {
-      return yield* new ProtocolError({ message: "the server acknowledged another part than the one it was sent" })
-    }
+  const sendOne = Effect.fnUntraced(function*({ block, offset }: Part) {
+    yield* sendPart(api, upload_id, { block, offset })
     acknowledged += block.length
     blocks.release(block)
     onProgress({ bytes: acknowledged, total: blocks.size })
   })
 
   return yield* Stream.unfold(0, nextPart).pipe(
-    Stream.mapEffect(sendPart, { concurrency: WINDOW, unordered: true }),
+    Stream.mapEffect(sendOne, { concurrency: WINDOW, unordered: true }),
     Stream.runDrain,
     Effect.flatMap(() => {
       const sha256 = Sha256.make(hash.digest("hex"))

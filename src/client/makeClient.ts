@@ -1,5 +1,6 @@
 /** Builds the service of FipClient.ts from its parts: link, session, requests, content, transfers. */
 import { Cause, Duration, Effect, Option, Predicate, Redacted, Result, type Scope, Stream } from "effect"
+import { join } from "node:path"
 import {
   type FileName,
   type FileRef,
@@ -23,7 +24,8 @@ import type {
   ShareableInput,
   WriteOptions
 } from "./FipClient.ts"
-import { normalise } from "./HostPort.ts"
+import { formatHostPort, normalise } from "./HostPort.ts"
+import { defaultFolder, makeJournals } from "./Journal.ts"
 import { defaultPath } from "./KnownHosts.ts"
 import { makeLink } from "./Link.ts"
 import { listPages } from "./List.ts"
@@ -74,6 +76,16 @@ export const makeClient = Effect.fnUntraced(function*(
   })
   const api = yield* makeApi(link, yield* deviceFor(address, options.knownHosts ?? defaultPath()))
   const { call, session } = api
+  const transfers = {
+    api,
+    link,
+    journals: makeJournals(
+      options.stateFolder === undefined ? defaultFolder() : join(options.stateFolder, "transfers"),
+      formatHostPort(address),
+      onNotice
+    ),
+    onNotice
+  }
 
   const sendContent = Effect.fnUntraced(function*(target: Target, content: ContentInput) {
     const blocks = Stream.isStream(content)
@@ -180,9 +192,10 @@ export const makeClient = Effect.fnUntraced(function*(
         (file) => call("Restore", { ...file, version, expected_version: options.expectedVersion })
       ),
 
-    upload: (localPath, file, options) => Effect.flatMap(refOf(file), (file) => upload(api, localPath, file, options)),
+    upload: (localPath, file, options) =>
+      Effect.flatMap(refOf(file), (file) => upload(transfers, localPath, file, options)),
     download: (file, localPath, options) =>
-      Effect.flatMap(refOf(file), (file) => download(api, link, file, localPath, options)),
+      Effect.flatMap(refOf(file), (file) => download(transfers, file, localPath, options)),
 
     list: (options) => listPages(api, options),
     watch: (options) => watch(api, options),

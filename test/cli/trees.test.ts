@@ -48,9 +48,9 @@ describe("UPLOAD --recursive", () => {
       const local = path.join(folder, "photos")
       const run = yield* runCommand(["UPLOAD", local, "--recursive"], { json: true })
       assert.deepStrictEqual(run.calls.slice(0, -1), [
-        ["upload", path.join(local, "a.txt"), "photos/a.txt", { mode: "write" }],
-        ["upload", path.join(local, "deep/er/ü.txt"), "photos/deep/er/ü.txt", { mode: "write" }],
-        ["upload", path.join(local, "empty"), "photos/empty", { mode: "write" }]
+        ["upload", path.join(local, "a.txt"), "photos/a.txt", { mode: "write", hash: true }],
+        ["upload", path.join(local, "deep/er/ü.txt"), "photos/deep/er/ü.txt", { mode: "write", hash: true }],
+        ["upload", path.join(local, "empty"), "photos/empty", { mode: "write", hash: true }]
       ])
       const { result } = JSON.parse(run.stdout)
       assert.strictEqual(result.files.length, 3)

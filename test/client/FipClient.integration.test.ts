@@ -17,9 +17,10 @@ const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest(
 /** A client of the test's server, logged in as a new user. */
 const newUser = Effect.fnUntraced(function*(username: string) {
   const { port } = yield* Server
-  const knownHosts = join(yield* TestServer.temporaryFolder, "known_hosts")
+  const folder = yield* TestServer.temporaryFolder
+  const knownHosts = join(folder, "known_hosts")
   const client = Context.get(
-    yield* Layer.build(FipClient.layer({ host: "127.0.0.1", port, knownHosts })),
+    yield* Layer.build(FipClient.layer({ host: "127.0.0.1", port, knownHosts, stateFolder: folder })),
     FipClient
   )
   yield* client.register(username, secret)

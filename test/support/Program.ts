@@ -1,8 +1,15 @@
 /** The program as processes: what a user types, with exit status and both outputs. */
 import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const program = fileURLToPath(new URL("../../bin/fip.js", import.meta.url))
+
+/** What clients note of their transfers, unless a test says where. */
+const stateHome = mkdtempSync(join(tmpdir(), "fip-test-state-"))
+process.once("exit", () => rmSync(stateHome, { recursive: true, force: true }))
 
 export interface Finished {
   readonly status: number | null
@@ -21,7 +28,13 @@ export interface RunOptions {
 
 const start = (args: ReadonlyArray<string>, options: RunOptions): ChildProcess =>
   spawn(process.execPath, [...(options.node ?? []), program, ...args], {
-    env: { PATH: process.env["PATH"], HOME: process.env["HOME"], NO_COLOR: "1", ...options.env },
+    env: {
+      PATH: process.env["PATH"],
+      HOME: process.env["HOME"],
+      NO_COLOR: "1",
+      XDG_STATE_HOME: stateHome,
+      ...options.env
+    },
     cwd: options.cwd,
     stdio: "pipe"
   })

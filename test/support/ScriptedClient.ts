@@ -29,6 +29,7 @@ export const connected = Effect.fnUntraced(function*(
     host: "127.0.0.1",
     port: server.port,
     knownHosts: join(folder, "known_hosts"),
+    stateFolder: join(folder, "state"),
     onNotice: (notice) => notices.push(notice),
     ...options
   })

@@ -82,7 +82,7 @@ const codeOf = (cause: Cause.Cause<unknown>): string | undefined => {
 
 const connect = async (user: string, port: number, knownHosts: string, folder: string) => {
   const scope = Scope.makeUnsafe()
-  const runtime = ManagedRuntime.make(FipClient.layer({ host: "127.0.0.1", port, knownHosts }))
+  const runtime = ManagedRuntime.make(FipClient.layer({ host: "127.0.0.1", port, knownHosts, stateFolder: folder }))
   const client = await runtime.runPromise(FipClient)
   await runtime.runPromise(client.login(user, Redacted.make(PASSWORD)))
   const api = await runtime.runPromise(Scope.provide(Parts.openApi(user, PASSWORD, port, knownHosts), scope))

@@ -305,13 +305,13 @@ it.layer(TestDatabase.pglite, { timeout: 60_000 })("uploads", (it) => {
     }), 30_000)
 })
 
-it.layer(TestDatabase.pglite, { timeout: 60_000 })("uploads after a crash", (it) => {
-  const checksums = (content: Buffer) => checksumsOf([content], content.length)
-  const claim = (content: Buffer, offset: number, to: number) => ({
-    offset,
-    checksums: Buffer.from(checksums(content.subarray(offset, to))).toString("base64")
-  })
+const checksums = (content: Buffer) => checksumsOf([content], content.length)
+const claim = (content: Buffer, offset: number, to: number) => ({
+  offset,
+  checksums: Buffer.from(checksums(content.subarray(offset, to))).toString("base64")
+})
 
+it.layer(TestDatabase.pglite, { timeout: 60_000 })("uploads after a crash", (it) => {
   it.effect(
     "take blocks that were written and not noted, when the client knows their checksums",
     () =>

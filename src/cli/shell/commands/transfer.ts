@@ -3,15 +3,17 @@ import { Effect, Option } from "effect"
 import { Argument, Flag } from "effect/cli"
 import path from "node:path"
 import type { ClientError } from "../../../client/ClientError.ts"
-import type { Transferred, UploadOptions } from "../../../client/FipClient.ts"
+import type { UploadOptions } from "../../../client/FipClient.ts"
 import { FipClient } from "../../../client/FipClient.ts"
 import { type FileRef, formatFileRef, parseFileRef } from "../../../protocol/FileName.ts"
+import type { Written } from "../../../protocol/Request.ts"
 import { TransferFailed, UsageError } from "../Failure.ts"
 import { formatBytes } from "../format.ts"
 import { ifVersion, localPath, position, recursive, target, targetOf, version } from "../inputs.ts"
 import { kindOf, lastPart } from "../localTree.ts"
 import { formatPlace, type Place, placeArgument } from "../places.ts"
 import { Progress, withProgress } from "../Progress.ts"
+import { JsonMode } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
 import { expected, writtenCode } from "./files.ts"
 import { downloadTree, uploadTree } from "./trees.ts"
@@ -27,11 +29,15 @@ const send = Effect.fnUntraced(function*(local: string, file: FileRef, options: 
   const progress = new Progress()
   return yield* withProgress(
     progress,
-    client.upload(local, file, { ...options, onProgress: progress.forFile() })
+    client.upload(local, file, {
+      ...options,
+      hash: (yield* JsonMode) ? true : undefined,
+      onProgress: progress.forFile()
+    })
   ).pipe(Effect.mapError(failed(progress)))
 })
 
-const sent = (local: string, file: FileRef, result: Transferred) => ({
+const sent = (local: string, file: FileRef, result: Written) => ({
   code: writtenCode(result),
   message: `uploaded ${local} to ${formatFileRef(file)} (${formatBytes(result.size)}, version ${result.version})`,
   result

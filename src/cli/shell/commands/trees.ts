@@ -2,17 +2,16 @@
 import { Effect, Stream } from "effect"
 import path from "node:path"
 import type { ClientError } from "../../../client/ClientError.ts"
-import type { Transferred } from "../../../client/FipClient.ts"
 import { FipClient } from "../../../client/FipClient.ts"
 import { type FileRef, formatFileRef, parseFileName } from "../../../protocol/FileName.ts"
 import { refuse } from "../../../protocol/Refusal.ts"
-import type { FileInfo } from "../../../protocol/Request.ts"
+import type { FileInfo, Written } from "../../../protocol/Request.ts"
 import { TransferFailed, UsageError } from "../Failure.ts"
 import { formatBytes, formatCount } from "../format.ts"
 import { kindOf, lastPart, makeFolders, makeRoot, pathBelow, walk } from "../localTree.ts"
 import { formatPlace, type Place } from "../places.ts"
 import { Progress, withProgress } from "../Progress.ts"
-import { note } from "../Report.ts"
+import { JsonMode, note } from "../Report.ts"
 
 /** Enough to fill the line with small files; large ones share it fairly. */
 const AT_ONCE = 16
@@ -32,7 +31,7 @@ const moveAll = Effect.fnUntraced(function*(
     client: FipClient["Service"],
     move: Move,
     onProgress: ReturnType<Progress["forFile"]>
-  ) => Effect.Effect<Transferred, ClientError>
+  ) => Effect.Effect<Written, ClientError>
 ) {
   const client = yield* FipClient
   const progress = new Progress(total(moves), moves.length)
@@ -67,9 +66,10 @@ export const uploadTree = Effect.fnUntraced(function*(local: string, place: Plac
     moves.push({ file: { owner: place?.owner, name: full.success }, local: path, size })
   }
   if (skipped > 0) yield* note(`left out ${skipped} under ${local}: links and devices are not sent`)
+  const hash = (yield* JsonMode) ? true : undefined
   const result = yield* moveAll(
     moves,
-    (client, move, onProgress) => client.upload(move.local, move.file, { mode: "write", onProgress })
+    (client, move, onProgress) => client.upload(move.local, move.file, { mode: "write", hash, onProgress })
   )
   const target = place === undefined ? prefix : formatPlace({ ...place, file: undefined })
   return { code: "1:amnd", message: `uploaded ${summary(result.totals)} from ${local} to ${target}`, result }
