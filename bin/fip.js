@@ -17,6 +17,9 @@ if (major < 24 || (major === 24 && minor < 7)) {
 setFlagsFromString("--semi-space-growth-factor=1")
 // Half of a short command's time goes into compiling modules that were the same the last time. The cache is the user's
 // own: whoever could write to it would run as them.
-module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "fip", "compiled"))
+const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "fip", "compiled")
+module.enableCompileCache(cache)
+// For the threads and processes that are started from this one.
+process.env.NODE_COMPILE_CACHE ??= cache
 const source = new URL("../src/main.ts", import.meta.url)
 await import(existsSync(source) ? source.href : new URL("../dist/src/main.js", import.meta.url).href)

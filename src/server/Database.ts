@@ -20,7 +20,8 @@ import * as FileLock from "../platform/FileLock.ts"
 import { makeFolder } from "../platform/makeFolder.ts"
 import { systemErrorReason } from "../platform/systemError.ts"
 import { Refusal } from "../protocol/Refusal.ts"
-import { openEmbedded } from "./database/Embedded.ts"
+import { type Backend, backendOf } from "./database/Backend.ts"
+import { openThread } from "./database/BackendThread.ts"
 import { EmbeddedStream } from "./database/EmbeddedStream.ts"
 import { makeTypes } from "./database/types.ts"
 import { type Durability, ServerConfig } from "./ServerConfig.ts"
@@ -129,9 +130,9 @@ const layerPostgres = (databaseUrl: string, durability: Durability) => {
 const unusable = (dataDir: string, cause: unknown): DatabaseError =>
   new DatabaseError({ message: `cannot use the data folder ${dataDir}: ${systemErrorReason(cause)}` })
 
-const layerEngine = (engine: PGlite) =>
+const layerBackend = (backend: Backend) =>
   layerOf("the embedded database", {
-    stream: () => new EmbeddedStream(engine),
+    stream: () => new EmbeddedStream(backend),
     username: "postgres",
     database: "postgres",
     multiplex: true,
@@ -140,7 +141,7 @@ const layerEngine = (engine: PGlite) =>
   })
 
 const embedded = Effect.fnUntraced(function*(dataDir: string, durability: Durability): Effect.fn.Return<
-  ReturnType<typeof layerEngine>,
+  ReturnType<typeof layerBackend>,
   DatabaseError,
   Scope.Scope
 > {
@@ -155,19 +156,19 @@ const embedded = Effect.fnUntraced(function*(dataDir: string, durability: Durabi
   ))
   const database = yield* Effect.acquireRelease(
     Effect.tryPromise({
-      try: () => openEmbedded(join(dataDir, "database"), durability),
+      try: () => openThread(join(dataDir, "database"), durability),
       catch: (cause) =>
         new DatabaseError({ message: `cannot open the database in ${dataDir}: ${systemErrorReason(cause)}` })
     }),
     // A stopped engine cannot be closed. Its folder recovers at the next start.
     (database) => Effect.ignore(Effect.tryPromise(() => database.close()))
   )
-  return layerEngine(database)
+  return layerBackend(database)
 })
 
 export const Database = {
-  /** A client on an engine that somebody else opens and closes. */
-  layerEngine,
+  /** A client on an engine in this thread that somebody else opens and closes. */
+  layerEngine: (engine: PGlite) => layerBackend(backendOf(engine)),
   /** Fails at once when the database cannot be used. Closing the scope closes the embedded one. */
   layer: Layer.unwrap(Effect.gen(function*() {
     const { databaseUrl, dataDir, durability } = yield* ServerConfig

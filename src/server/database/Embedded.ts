@@ -1,5 +1,6 @@
 /**
- * PostgreSQL inside this process: PGlite on a folder of its own, made to keep its promises.
+ * PostgreSQL inside this process, in the thread that opens it (BackendThread.ts): PGlite on a folder of its own, made
+ * to keep its promises.
  *
  * - **A commit is on disk.** PGlite starts PostgreSQL with fsync off, and its file layer has no fsync at all. Here it
  *   has one (`EngineFiles.ts`), and PostgreSQL uses it, for its log at every commit and for its files at checkpoints.
@@ -9,7 +10,7 @@
  *   first start leaves nothing that a second one takes for a database.
  */
 import type { PGlite } from "@electric-sql/pglite"
-import { Predicate } from "effect"
+import * as Predicate from "effect/Predicate"
 import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
 import { rm } from "node:fs/promises"

@@ -6,7 +6,7 @@
  * needs it, and a loss of power takes at most the latest commits, never the database.
  */
 import type { postgresMod } from "@electric-sql/pglite"
-import { Predicate } from "effect"
+import * as Predicate from "effect/Predicate"
 import { fdatasyncSync, fsyncSync } from "node:fs"
 import type { Durability } from "../ServerConfig.ts"
 
