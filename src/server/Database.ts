@@ -38,7 +38,8 @@ const dropRow = (error: SqlError): void => {
 /** PostgreSQL is stopping, has crashed, is starting, or has no connection left: it will be back. */
 const PASSING_STATES: ReadonlySet<unknown> = new Set(["57P01", "57P02", "57P03", "53300"])
 
-const isPassing = ({ isRetryable, reason: { cause } }: SqlError): boolean =>
+/** The same statement may succeed in a moment. */
+export const isPassing = ({ isRetryable, reason: { cause } }: SqlError): boolean =>
   isRetryable || (Predicate.hasProperty(cause, "code") && PASSING_STATES.has(cause.code))
 
 /**

@@ -13,6 +13,7 @@ import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
+import { setTimeout as sleep } from "node:timers/promises"
 import { promisify } from "node:util"
 import { systemErrorCode } from "../../src/platform/systemError.ts"
 
@@ -34,6 +35,15 @@ const installed = (): string => {
 
 const isOpenToAll = async (path: string): Promise<boolean> =>
   path === dirname(path) || (((await stat(path)).mode & 0o001) !== 0 && isOpenToAll(dirname(path)))
+
+/** Killed, and not gone yet. */
+const isRunning = async (pid: number): Promise<boolean> => {
+  try {
+    return !/^State:\s+Z/m.test(await readFile(`/proc/${pid}/status`, "utf8"))
+  } catch {
+    return false
+  }
+}
 
 /** A server that can be killed and started again, on the same data. */
 export interface Server {
@@ -107,8 +117,12 @@ const make = async (): Promise<Server & { readonly remove: () => Promise<void> }
     },
     kill: async () => {
       const { exit, pid } = running
-      const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")
-      for (const one of [pid, ...children.split(" ").filter(Boolean).map(Number)]) {
+      // It starts no more of them.
+      process.kill(pid, "SIGSTOP")
+      const children = (await readFile(`/proc/${pid}/task/${pid}/children`, "utf8")).split(" ").filter(Boolean).map(
+        Number
+      )
+      for (const one of [pid, ...children]) {
         try {
           process.kill(one, "SIGKILL")
         } catch (error) {
@@ -117,6 +131,10 @@ const make = async (): Promise<Server & { readonly remove: () => Promise<void> }
         }
       }
       await exit
+      // They are nobody's children now, and the next server does not start while one of them has the old one's memory.
+      for (const one of children) {
+        while (await isRunning(one)) await sleep(5)
+      }
     },
     remove: async () => {
       await running.stop()

@@ -6,6 +6,9 @@
  * waits for nobody. Within a transaction every change is decided by itself, in the order in which it was asked for:
  * one that is refused fails alone. A file changes once in a group; a second change of it waits for the next.
  *
+ * When the answer to a commit was lost, or the database is away, the group is tried again for a while: once it is known
+ * not to have been committed (CommitMarks).
+ *
  * With durability `os` the first stage syncs nothing: content is then as durable as the kernel makes it by itself.
  *
  * Whoever asks may be interrupted: a change that has been handed over is carried out all the same.
@@ -17,11 +20,13 @@ import type { UploadId } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
 import { databaseRefusal } from "../Database.ts"
+import * as Patience from "../database/Patience.ts"
 import { FeedRepo } from "../feed/FeedRepo.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { SHUTTING_DOWN } from "./Batcher.ts"
 import { type Change, keyOf, type Restore, type Slot, slotsOf, type Store, type Undelete } from "./Change.ts"
 import * as ChangeRepo from "./ChangeRepo.ts"
+import * as CommitMarks from "./CommitMarks.ts"
 import type { Extent, SegmentId } from "./Extent.ts"
 import { GracePeriods, type Ticket } from "./GracePeriods.ts"
 import { apply, type Locked, Plan } from "./Plan.ts"
@@ -70,6 +75,8 @@ export class Committer extends Context.Service<Committer, {
       const feed = yield* FeedRepo
       const settings = yield* ServerConfig
       const repo = ChangeRepo.make(sql, settings)
+      const marks = yield* CommitMarks.make(sql, settings.databaseUrl, yield* Clock.currentTimeMillis)
+      const patiently = Patience.make(settings.databaseUrl)
 
       /** Reads and locks what the group is decided on. */
       const lock = Effect.fnUntraced(function*(
@@ -178,6 +185,21 @@ export class Committer extends Context.Service<Committer, {
         return answers
       })
 
+      let groups = 0
+
+      /** Decides and commits a group, once, however often that takes. */
+      const carryOut = Effect.fnUntraced(function*(group: ReadonlyArray<Member>) {
+        const number = ++groups
+        /** Of the last attempt that got as far as to its commit. */
+        let decided: ReadonlyArray<Result.Result<Written, Refusal>> | undefined
+        const attempt = Effect.gen(function*() {
+          const isNew = yield* marks.claim(number, new Date(yield* Clock.currentTimeMillis))
+          if (isNew) decided = undefined
+          return decided ??= yield* transact(group)
+        })
+        return yield* Effect.mapError(patiently(sql.withTransaction(attempt)), databaseRefusal)
+      })
+
       const settle = ({ answer, ticket }: Member, exit: Effect.Effect<Written, Refusal>): void => {
         grace.leave(ticket)
         Deferred.doneUnsafe(answer, exit)
@@ -213,7 +235,7 @@ export class Committer extends Context.Service<Committer, {
         // With members left over from the last group, those that have come since join them; otherwise wait for one.
         waiting.push(...yield* waiting.length > 0 ? Queue.clear(synced) : Queue.takeAll(synced))
         const group = takeGroup(waiting)
-        const exit = yield* Effect.exit(Effect.mapError(sql.withTransaction(transact(group)), databaseRefusal))
+        const exit = yield* Effect.exit(carryOut(group))
         for (const [index, member] of group.entries()) {
           settle(
             member,

@@ -11,6 +11,7 @@ import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, Username } from "../../protocol/Identity.ts"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { databaseRefusal } from "../Database.ts"
+import * as Patience from "../database/Patience.ts"
 import { joinRights, type RightsColumns, rightsColumns, toRole } from "../permissions/rights.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import * as Batcher from "./Batcher.ts"
@@ -75,7 +76,8 @@ export class FileRepo extends Context.Service<FileRepo, {
     FileRepo,
     Effect.gen(function*() {
       const sql = yield* SqlClient
-      const { bytesPerUser, filesPerUser } = yield* ServerConfig
+      const { bytesPerUser, databaseUrl, filesPerUser } = yield* ServerConfig
+      const patiently = Patience.make(databaseUrl)
 
       const batch = sql.literal(String(EXTENTS_PER_BATCH))
 
@@ -136,9 +138,14 @@ export class FileRepo extends Context.Service<FileRepo, {
           if (isPresent<ExtentColumns>(row, "position")) located.extents.push(toExtent(row))
         }
         return found.map((located) => ({ located }))
-      }, Effect.mapError(databaseRefusal))
+      })
 
-      const locate = yield* Batcher.make({ run: locateAll, concurrency: 2, maxItems: 64 })
+      const locate = yield* Batcher.make({
+        run: (requests: ReadonlyArray<LocateRequest>) =>
+          Effect.mapError(patiently(locateAll(requests)), databaseRefusal),
+        concurrency: 2,
+        maxItems: 64
+      })
 
       interface VersionColumns {
         readonly version: number
