@@ -23,6 +23,7 @@ import type {
   Written
 } from "../protocol/Request.ts"
 import { NoteAccess } from "./AccessStatistics.ts"
+import { FileLookup } from "./caches/FileLookup.ts"
 import type { Caller } from "./Caller.ts"
 import type { ContentSource } from "./ContentSource.ts"
 import { FeedRepo } from "./feed/FeedRepo.ts"
@@ -110,6 +111,7 @@ export class FileStore extends Context.Service<FileStore, {
     FileStore,
     Effect.gen(function*() {
       const repo = yield* FileRepo
+      const lookup = yield* FileLookup
       const committer = yield* Committer
       const segments = yield* SegmentStore
       const cache = yield* FileBufferCache
@@ -120,13 +122,15 @@ export class FileStore extends Context.Service<FileStore, {
       const fork = yield* FiberSet.makeRuntime<never, unknown, unknown>()
       const promise = yield* FiberSet.makeRuntimePromise<never, unknown, unknown>()
 
+      /** The file as it is now, to be changed; or `found` by reads, which may be from memory. */
       const locate = Effect.fnUntraced(function*(
         caller: Caller,
         body: Partial<Pick<LocateRequest, "owner">> & Pick<LocateRequest, "name">,
+        find: FileRepo["Service"]["locate"] = repo.locate,
         range?: Pick<LocateRequest, "from" | "to">
       ): Effect.fn.Return<Located, Refusal> {
         const owner = body.owner ?? caller.username
-        const located = yield* repo.locate({ callerId: caller.userId, owner, name: body.name, ...range })
+        const located = yield* find({ callerId: caller.userId, owner, name: body.name, ...range })
         return located ?? (yield* noSuchFile(formatFileRef({ owner, name: body.name })))
       })
 
@@ -192,7 +196,7 @@ export class FileStore extends Context.Service<FileStore, {
         const to = body.limit === undefined
           ? Number.MAX_SAFE_INTEGER
           : Math.min(from + body.limit, Number.MAX_SAFE_INTEGER)
-        const place = yield* locate(caller, body, { from, to })
+        const place = yield* locate(caller, body, lookup.locate, { from, to })
         const file = yield* Effect.fromResult(permit(place, "read"))
         const version = body.version ?? file.version
         const isCurrent = version === file.version
@@ -212,7 +216,13 @@ export class FileStore extends Context.Service<FileStore, {
           extents,
           more: (position) => promise(repo.extents(file.fileId, version, position)),
           onHash: sha256 === undefined && length === size
-            ? (sha256) => fork(Effect.ignore(repo.setHash(file.fileId, version, sha256), { log: "Warn" }))
+            ? (sha256) =>
+              fork(
+                repo.setHash(file.fileId, version, sha256).pipe(
+                  Effect.tap(() => Effect.sync(() => lookup.forget(file.fileId))),
+                  Effect.ignore({ log: "Warn" })
+                )
+              )
             : undefined,
           onClose: () => grace.leave(ticket)
         })
@@ -289,7 +299,12 @@ export class FileStore extends Context.Service<FileStore, {
   static readonly layer = this.layerNoDeps.pipe(
     Layer.provide([Uploads.layer, Listing.layer]),
     Layer.provide(UploadSessions.layer),
-    Layer.provide([Committer.layer.pipe(Layer.provide(FeedRepo.layer)), FileRepo.layer, UploadRepo.layer]),
+    Layer.provide([
+      Committer.layer.pipe(Layer.provide(FeedRepo.layer)),
+      FileLookup.layer,
+      FileRepo.layer,
+      UploadRepo.layer
+    ]),
     Layer.provide(GracePeriods.layer)
   )
 }

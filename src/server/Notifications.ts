@@ -4,7 +4,8 @@
  * On PostgreSQL it is LISTEN/NOTIFY over one connection, so a message that was heard comes after everything that was
  * committed before it, and the messages of one server's transactions come in the order of their commits. What is
  * published while the connection is lost is never heard: subscribers are told when it was lost, and again when it is
- * found. The publisher itself hears at once, after its commit. The embedded database has one server, which hears itself.
+ * found. So that a server knows how far it has heard, it says something now and then and listens for it. The publisher
+ * itself hears at once, after its commit. The embedded database has one server, which hears itself.
  *
  * Messages are small keys, never content: whoever hears one looks in the database.
  */
@@ -22,6 +23,10 @@ import { ServerConfig } from "./ServerConfig.ts"
 const CHANNEL = "fip"
 
 const RETRY_EVERY = "250 millis"
+
+/** What each server says now and then, to itself and to the others. */
+export const BEAT = "beat"
+const BEAT_EVERY = "500 millis"
 
 export interface Subscriber {
   /**
@@ -44,6 +49,8 @@ export class Notifications extends Context.Service<Notifications, {
   readonly publish: (topic: string, messages: ReadonlyArray<string>) => Effect.Effect<void, SqlError>
   /** Hears the messages on a topic until the scope closes. */
   readonly subscribe: (topic: string, subscriber: Subscriber) => Effect.Effect<void, never, Scope.Scope>
+  /** What was committed before this instant, of `performance.now()`, has been heard. */
+  readonly heardUntil: () => number
 }>()("fip/server/Notifications") {
   static readonly layer = Layer.effect(
     Notifications,
@@ -55,6 +62,10 @@ export class Notifications extends Context.Service<Notifications, {
       const subscribers = new Map<string, Set<Subscriber>>()
       const own = new OwnMessages()
       let isListening = false
+      /** When the beats that were not heard yet were sent. */
+      const beats = new Map<number, number>()
+      let heardUntil = -Infinity
+      const heardFirst = yield* Deferred.make<void>()
 
       const hear = (topic: string, messages: ReadonlyArray<string>, sender: string): void => {
         for (const { onMessages } of subscribers.get(topic) ?? []) onMessages(messages, sender)
@@ -72,6 +83,18 @@ export class Notifications extends Context.Service<Notifications, {
           const isNew = envelopes.map(({ number }) => own.committed(number))
           if (!isShared || isNew.includes(true)) hear(topic, messages, node)
         }))
+      })
+
+      const hearBeat = (number: number): void => {
+        heardUntil = Math.max(heardUntil, beats.get(number) ?? -Infinity)
+        for (const sent of beats.keys()) if (sent <= number) beats.delete(sent)
+        Deferred.doneUnsafe(heardFirst, Effect.void)
+      }
+      const beat = Effect.suspend(() => {
+        const number = own.next()
+        beats.set(number, performance.now())
+        const [envelope] = encode(BEAT, node, () => number, ["here"])
+        return sql`select pg_notify(${CHANNEL}, ${envelope?.payload ?? ""})`
       })
 
       if (isShared) {
@@ -94,8 +117,9 @@ export class Notifications extends Context.Service<Notifications, {
             for (const { payload } of notifications) {
               const message = decode(payload)
               if (message === undefined) continue
+              if (message.sender === node && message.topic === BEAT) hearBeat(message.number)
               // What this server said itself it has heard when it committed.
-              if (message.sender === node && own.heard(message.number)) continue
+              else if (message.sender === node && own.heard(message.number)) continue
               hear(message.topic, message.messages, message.sender)
             }
           }))
@@ -114,12 +138,15 @@ export class Notifications extends Context.Service<Notifications, {
           Effect.forkScoped
         )
         yield* Deferred.await(tried)
+        yield* beat.pipe(Effect.ignore, Effect.andThen(Effect.sleep(BEAT_EVERY)), Effect.forever, Effect.forkScoped)
+        if (isListening) yield* Effect.timeoutOption(Deferred.await(heardFirst), BEAT_EVERY)
       }
 
       return Notifications.of({
         node,
         isShared,
         publish,
+        heardUntil: () => isShared ? heardUntil : Infinity,
         subscribe: (topic, subscriber) =>
           Effect.acquireRelease(
             Effect.sync(() => {

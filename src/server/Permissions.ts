@@ -12,6 +12,8 @@ import { Timestamp, type Username } from "../protocol/Identity.ts"
 import type { Role } from "../protocol/Permission.ts"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { BodyOf, GrantInfo, RequestName, ResultOf } from "../protocol/Request.ts"
+import { Coherence } from "./caches/Coherence.ts"
+import { fileOf, ownerOf } from "./caches/tags.ts"
 import type { Caller } from "./Caller.ts"
 import { databaseRefusal } from "./Database.ts"
 import { type FeedEntry, FeedRepo } from "./feed/FeedRepo.ts"
@@ -112,15 +114,17 @@ export class Permissions extends Context.Service<Permissions, {
       const sql = yield* SqlClient
       const grants = yield* GrantRepo
       const feed = yield* FeedRepo
+      const coherence = yield* Coherence
       const locks = ChangeRepo.make(sql, yield* ServerConfig)
 
-      /** Runs `change` on a file or a folder in a transaction of its own. */
-      const transact = <A>(
+      /** Looks at a file or a folder in a transaction of its own. */
+      const observe = <A>(
         caller: Caller,
         target: Target & { readonly username?: Username },
-        change: (scene: Scene) => Effect.Effect<A, Refusal | SqlError>
+        change: (scene: Scene) => Effect.Effect<A, Refusal | SqlError>,
+        tagsOf: (scene: Scene) => ReadonlyArray<string> = () => []
       ): Effect.Effect<A, Refusal> =>
-        Effect.gen(function*() {
+        coherence.transaction(Effect.fnUntraced(function*(changed) {
           const { name, username } = target
           const ownerName = target.owner ?? caller.username
           const locked = yield* locks.lockNamed(username === undefined ? [ownerName] : [ownerName, username])
@@ -132,7 +136,7 @@ export class Permissions extends Context.Service<Permissions, {
           const found = isFolder(name)
             ? { file: undefined, role: yield* locks.folderRole(slot, new Date(now)) }
             : (yield* locks.lockFiles([slot], new Date(now)))[0]
-          return yield* change({
+          const scene: Scene = {
             caller,
             owner,
             name,
@@ -141,8 +145,20 @@ export class Permissions extends Context.Service<Permissions, {
             user: username === undefined ? undefined : named(username),
             now,
             tell: (entries) => feed.add(entries, new Date(now))
-          })
-        }).pipe(sql.withTransaction, Effect.mapError(databaseRefusal))
+          }
+          const result = yield* change(scene)
+          changed(...tagsOf(scene))
+          return result
+        })).pipe(Effect.mapError(databaseRefusal))
+
+      /** Changes it: what was remembered of the file, or of all that the folder's owner has, is old then. */
+      const transact = <A>(...[caller, target, change]: Parameters<typeof observe<A>>): Effect.Effect<A, Refusal> =>
+        observe(
+          caller,
+          target,
+          change,
+          ({ file, owner }) => [file === undefined ? ownerOf(owner.userId) : fileOf(file.fileId)]
+        )
 
       /** What `user` may still do, now that a grant is gone. */
       const remaining = Effect.fnUntraced(function*(scene: Scene, subject: Subject, user: Owner) {
@@ -322,7 +338,7 @@ export class Permissions extends Context.Service<Permissions, {
           ),
 
         queryPermission: (caller, body) =>
-          transact(
+          observe(
             caller,
             body,
             Effect.fnUntraced(function*(scene) {
@@ -342,5 +358,5 @@ export class Permissions extends Context.Service<Permissions, {
     })
   )
 
-  static readonly layer = this.layerNoDeps.pipe(Layer.provide([GrantRepo.layer, FeedRepo.layer]))
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide([GrantRepo.layer, FeedRepo.layer, Coherence.layer]))
 }

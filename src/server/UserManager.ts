@@ -9,6 +9,8 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { DeviceId, InviteCode, Password, SessionId } from "../protocol/Identity.ts"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { AuthOf, ResultOf, SessionGrant, Storage, UserInfo } from "../protocol/Request.ts"
+import { Coherence } from "./caches/Coherence.ts"
+import { ownerOf, userOf } from "./caches/tags.ts"
 import type { Caller, Peer } from "./Caller.ts"
 import { databaseRefusal } from "./Database.ts"
 import { Guard } from "./Guard.ts"
@@ -87,9 +89,14 @@ export class UserManager extends Context.Service<UserManager, {
       const guard = yield* Guard
       const invites = yield* InviteRepo
       const resets = yield* ResetRepo
+      const coherence = yield* Coherence
 
       const transaction = <A>(effect: Effect.Effect<A, Refusal>): Effect.Effect<A, Refusal> =>
         Effect.mapError(sql.withTransaction(effect), databaseRefusal)
+
+      /** A transaction after which other servers must not remember what was before. */
+      const coherent = <A>(work: (changed: (...tags: ReadonlyArray<string>) => void) => Effect.Effect<A, Refusal>) =>
+        Effect.mapError(coherence.transaction(work), databaseRefusal)
 
       const now = Effect.map(Clock.currentTimeMillis, (millis) => new Date(millis))
 
@@ -185,9 +192,10 @@ export class UserManager extends Context.Service<UserManager, {
           auth,
           { peer },
           (user) =>
-            sessions.ending(transaction(Effect.gen(function*() {
+            sessions.ending(coherent(Effect.fnUntraced(function*(changed) {
               const owner = yield* users.lock(user.user_id, user.password_hash)
               if (owner === undefined) return undefined
+              changed(userOf(owner.user_id), ownerOf(owner.user_id))
               const ended = yield* repo.endAll(owner.user_id, undefined, "deletion", yield* now)
               yield* users.delete(owner.user_id)
               return { owner, ended }

@@ -10,15 +10,19 @@
  * not to have been committed (CommitMarks).
  *
  * With durability `os` the first stage syncs nothing: content is then as durable as the kernel makes it by itself.
+ * When other servers are on the database, an answer waits until they have forgotten what was before (Coherence); the
+ * next group does not.
  *
  * Whoever asks may be interrupted: a change that has been handed over is carried out all the same.
  */
-import { type Cause, Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Queue, Result } from "effect"
+import { type Cause, Clock, Context, Deferred, Effect, Exit, Fiber, FiberSet, Layer, Queue, Result } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { UploadId } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
+import { Coherence } from "../caches/Coherence.ts"
+import { contentOf, fileOf } from "../caches/tags.ts"
 import { databaseRefusal } from "../Database.ts"
 import * as Patience from "../database/Patience.ts"
 import { FeedRepo } from "../feed/FeedRepo.ts"
@@ -57,6 +61,12 @@ const takeGroup = (waiting: Array<Member>): ReadonlyArray<Member> => {
   return group
 }
 
+/** What is old when a plan has been written. Of files that are new nothing was known. */
+const tagsOf = ({ updated, versions }: Plan): ReadonlyArray<string> => {
+  const written = new Set(versions.map(({ target }) => target.fileId))
+  return updated.map(({ fileId }) => written.has(fileId) ? contentOf(fileId) : fileOf(fileId))
+}
+
 const isRestore = (change: Change): change is Restore => change._tag === "Restore"
 const isUndelete = (change: Change): change is Undelete => change._tag === "Undelete"
 const isPatch = (change: Change): change is Store =>
@@ -66,7 +76,7 @@ export class Committer extends Context.Service<Committer, {
   /** Carries out a change. When it returns, the change is durable; when it fails with a refusal, nothing has changed. */
   readonly commit: (change: Change) => Effect.Effect<Written, Refusal>
 }>()("fip/server/files/Committer") {
-  static readonly layer = Layer.effect(
+  static readonly layerNoDeps = Layer.effect(
     Committer,
     Effect.gen(function*() {
       const sql = yield* SqlClient
@@ -77,6 +87,8 @@ export class Committer extends Context.Service<Committer, {
       const repo = ChangeRepo.make(sql, settings)
       const marks = yield* CommitMarks.make(sql, settings.databaseUrl, yield* Clock.currentTimeMillis)
       const patiently = Patience.make(settings.databaseUrl)
+      const coherence = yield* Coherence
+      const settling = yield* FiberSet.make()
 
       /** Reads and locks what the group is decided on. */
       const lock = Effect.fnUntraced(function*(
@@ -166,6 +178,8 @@ export class Committer extends Context.Service<Committer, {
         const now = new Date(millis)
         const locked = yield* lock(group, now)
         const plan = new Plan()
+        /** What was committed before counts for other servers too, although nothing changes now. */
+        let isRepeated = false
         const answers = group.map(({ change }): Result.Result<Written, Refusal> => {
           const upload = change._tag === "Store" ? change.upload : undefined
           if (upload === undefined) return apply(change, locked, plan, millis)
@@ -174,7 +188,10 @@ export class Committer extends Context.Service<Committer, {
           }
           // Committed before, and the answer was lost.
           const before = locked.outcomes.get(upload)
-          if (before !== undefined) return Result.succeed(before)
+          if (before !== undefined) {
+            isRepeated = true
+            return Result.succeed(before)
+          }
           return Result.map(apply(change, locked, plan, millis), (outcome) => {
             plan.uploads.push({ uploadId: upload, outcome })
             return outcome
@@ -182,7 +199,7 @@ export class Committer extends Context.Service<Committer, {
         })
         yield* feed.add(plan.changes, now)
         yield* repo.write(plan, now)
-        return answers
+        return { answers, tags: tagsOf(plan), isRepeated }
       })
 
       let groups = 0
@@ -191,11 +208,13 @@ export class Committer extends Context.Service<Committer, {
       const carryOut = Effect.fnUntraced(function*(group: ReadonlyArray<Member>) {
         const number = ++groups
         /** Of the last attempt that got as far as to its commit. */
-        let decided: ReadonlyArray<Result.Result<Written, Refusal>> | undefined
+        let decided: Effect.Success<ReturnType<typeof transact>> | undefined
         const attempt = Effect.gen(function*() {
           const isNew = yield* marks.claim(number, new Date(yield* Clock.currentTimeMillis))
           if (isNew) decided = undefined
-          return decided ??= yield* transact(group)
+          const { answers, isRepeated, tags } = decided ??= yield* transact(group)
+          // Said again when it is not known whether it was heard.
+          return { answers, round: tags.length > 0 || isRepeated ? yield* coherence.changed(tags) : undefined }
         })
         return yield* Effect.mapError(patiently(sql.withTransaction(attempt)), databaseRefusal)
       })
@@ -203,6 +222,22 @@ export class Committer extends Context.Service<Committer, {
       const settle = ({ answer, ticket }: Member, exit: Effect.Effect<Written, Refusal>): void => {
         grace.leave(ticket)
         Deferred.doneUnsafe(answer, exit)
+      }
+      const settleAll = (
+        group: ReadonlyArray<Member>,
+        exit: Exit.Exit<ReadonlyArray<Result.Result<Written, Refusal>>, Refusal>
+      ): void => {
+        for (const [index, member] of group.entries()) {
+          settle(
+            member,
+            Effect.flatMap(exit, (answers) => {
+              const result = answers[index]
+              return result === undefined
+                ? Effect.die("a group has fewer answers than members")
+                : Effect.fromResult(result)
+            })
+          )
+        }
       }
 
       const inbox = yield* Queue.unbounded<Member, Cause.Done>()
@@ -236,17 +271,14 @@ export class Committer extends Context.Service<Committer, {
         waiting.push(...yield* waiting.length > 0 ? Queue.clear(synced) : Queue.takeAll(synced))
         const group = takeGroup(waiting)
         const exit = yield* Effect.exit(carryOut(group))
-        for (const [index, member] of group.entries()) {
-          settle(
-            member,
-            Effect.flatMap(exit, (answers) => {
-              const result = answers[index]
-              return result === undefined
-                ? Effect.die("a group has fewer answers than members")
-                : Effect.fromResult(result)
-            })
-          )
-        }
+        if (Exit.isFailure(exit)) return settleAll(group, Exit.failCause(exit.cause))
+        const { answers, round } = exit.value
+        if (round === undefined) return settleAll(group, Exit.succeed(answers))
+        // Other servers hear of it while the next group is committed.
+        yield* FiberSet.run(
+          settling,
+          Effect.andThen(coherence.settled(round), Effect.sync(() => settleAll(group, Exit.succeed(answers))))
+        )
       }).pipe(Effect.forever, Effect.ignore)
 
       const syncing = yield* Effect.forkScoped(syncStage)
@@ -256,7 +288,8 @@ export class Committer extends Context.Service<Committer, {
         Queue.end(inbox).pipe(
           Effect.andThen(Fiber.await(syncing)),
           Effect.andThen(Queue.end(synced)),
-          Effect.andThen(Fiber.await(committing))
+          Effect.andThen(Fiber.await(committing)),
+          Effect.andThen(FiberSet.awaitEmpty(settling))
         )
       )
 
@@ -272,4 +305,6 @@ export class Committer extends Context.Service<Committer, {
       })
     })
   )
+
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide(Coherence.layer))
 }

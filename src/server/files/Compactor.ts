@@ -9,6 +9,9 @@ import { Context, Effect, Layer } from "effect"
 import { crc32 } from "node:zlib"
 import { BLOCK_BYTES, checksumAt } from "../../platform/Checksum.ts"
 import { Refusal, refuse } from "../../protocol/Refusal.ts"
+import { Coherence } from "../caches/Coherence.ts"
+import { segmentOf } from "../caches/tags.ts"
+import { databaseRefusal } from "../Database.ts"
 import type { SegmentId } from "./Extent.ts"
 import { GracePeriods } from "./GracePeriods.ts"
 import { type LiveRun, type Move, ReclaimRepo } from "./ReclaimRepo.ts"
@@ -69,12 +72,13 @@ export class Compactor extends Context.Service<Compactor, {
   /** Moves what is needed of a segment elsewhere, when it is less than half of it. True when it was. */
   readonly compact: (info: SegmentInfo) => Effect.Effect<boolean, Refusal>
 }>()("fip/server/files/Compactor") {
-  static readonly layer = Layer.effect(
+  static readonly layerNoDeps = Layer.effect(
     Compactor,
     Effect.gen(function*() {
       const repo = yield* ReclaimRepo
       const store = yield* SegmentStore
       const grace = yield* GracePeriods
+      const coherence = yield* Coherence
 
       const copy = Effect.fnUntraced(function*(
         segment: SegmentId,
@@ -104,7 +108,11 @@ export class Compactor extends Context.Service<Compactor, {
       ) {
         const moves = yield* Effect.forEach(piece, (stretch) => copy(segment, reader, stretch, blocks))
         for (const target of new Set(moves.map((move) => move.segment))) yield* store.sync(target)
-        yield* repo.move(segment, moves)
+        // Who looks it up from memory afterwards would not find the segment.
+        yield* coherence.transaction((changed) => {
+          changed(segmentOf(segment))
+          return repo.move(segment, moves)
+        }).pipe(Effect.mapError(databaseRefusal))
       })
 
       const compact = Effect.fnUntraced(function*({ bytes, segment }: SegmentInfo) {
@@ -133,4 +141,6 @@ export class Compactor extends Context.Service<Compactor, {
       return Compactor.of({ compact })
     })
   )
+
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide(Coherence.layer))
 }

@@ -45,6 +45,8 @@ export interface LocateRequest {
 }
 
 export interface Located extends Place {
+  /** When the first of the caller's grants ends that count, in milliseconds since 1970; `Infinity`: none does. */
+  readonly roleUntil: number
   /** The first extents of the range, in order: all of them, or `EXTENTS_PER_BATCH`. */
   readonly extents: ReadonlyArray<Extent>
 }
@@ -131,6 +133,7 @@ export class FileRepo extends Context.Service<FileRepo, {
                 ? toSharedFile(row.owner_id, row)
                 : undefined,
               role: toRole(request.callerId, row.owner_id, row),
+              roleUntil: row.granted_until?.getTime() ?? Infinity,
               extents: []
             }
             found[row.item] = located

@@ -13,6 +13,8 @@ import { holds, type Lock, roleOf } from "./Policy.ts"
 
 export interface RightsColumns {
   readonly granted: ReadonlyArray<GrantRole>
+  /** When the first of them ends. */
+  readonly granted_until: Date | null
   readonly in_public_folder: boolean
   readonly lock_user_id: number | null
   readonly lock_username: Username | null
@@ -42,41 +44,46 @@ export interface Subject {
   readonly caller: string
 }
 
-/** The roles that `caller` was granted, as an array; empty for the owner. */
+/** A row with the roles that `caller` was granted, and when the first of them ends; none for the owner. */
 const granted = ({ caller, file, name, owner }: Subject, now: Date): ReadonlyArray<string | Date> => [
-  `case when ${caller} = ${owner} then '{}'::text[] else array(
-    (select g.role from grants g where g.file_id = ${file} and g.user_id = ${caller} and `,
+  `select coalesce(array_agg(g.role), '{}') as roles, min(g.expires_at) as until from (
+    (select g.role, g.expires_at from grants g
+    where ${caller} <> ${owner} and g.file_id = ${file} and g.user_id = ${caller} and `,
   ...liveParts(now),
   ` offset 0)
     union all
-    select g.role from unnest(folders_of(${name})) d (folder)
+    select g.role, g.expires_at from unnest(folders_of(${name})) d (folder)
     cross join lateral (
-      select g.role from folder_grants g
+      select g.role, g.expires_at from folder_grants g
       where g.user_id = ${caller} and g.owner_id = ${owner} and g.folder = d.folder and `,
   ...liveParts(now),
   ` offset 0
     ) g
-  ) end`
+    where ${caller} <> ${owner}
+  ) g`
 ]
 
 /** Joins `r`, one row of `RightsColumns`, to each row before. */
 export const joinRights = (subject: Subject, now: Date): Fragment => {
   const { file, name, owner } = subject
   return join(
-    "cross join lateral (select ",
-    ...granted(subject, now),
-    ` as granted, exists (
+    "cross join lateral (select g.roles as granted, g.until as granted_until, ",
+    `exists (
       select from unnest(folders_of(${name})) d (folder)
       cross join lateral (
         select from public_folders p where p.owner_id = ${owner} and p.folder = d.folder offset 0
       ) p
-    ) as in_public_folder offset 0) r
+    ) as in_public_folder from (`,
+    ...granted(subject, now),
+    `) g offset 0) r
     left join lateral (
-      select l.user_id as lock_user_id, h.username as lock_username, l.expires_at as lock_expires_at, `,
-    ...granted({ ...subject, caller: "l.user_id" }, now),
-    ` as lock_granted
+      select l.user_id as lock_user_id, h.username as lock_username, l.expires_at as lock_expires_at,
+        g.roles as lock_granted
       from locks l
       cross join lateral (select * from users h where h.user_id = l.user_id offset 0) h
+      cross join lateral (`,
+    ...granted({ ...subject, caller: "l.user_id" }, now),
+    `) g
       where l.file_id = ${file} and l.expires_at > `,
     now,
     "::timestamptz offset 0) l on true"
@@ -85,7 +92,9 @@ export const joinRights = (subject: Subject, now: Date): Fragment => {
 
 /** Of what `joinRights` joins. */
 export const rightsColumns = fragment([
-  literal("r.granted, r.in_public_folder, l.lock_user_id, l.lock_username, l.lock_expires_at, l.lock_granted")
+  literal(
+    "r.granted, r.granted_until, r.in_public_folder, l.lock_user_id, l.lock_username, l.lock_expires_at, l.lock_granted"
+  )
 ])
 
 /** The lock that counts, if there is one. */

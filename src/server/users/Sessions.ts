@@ -3,7 +3,8 @@
  *
  * A refresh digest is good for one rotation. For a short grace after it, the device that it belongs to may ask again and
  * gets the same successor (its reply was lost); any other use of an old digest means that it is in two hands, and ends
- * the session. What ends a session is committed and takes effect on its live tokens in one step that nothing interrupts.
+ * the session. What ends a session is committed and takes effect on its live tokens in one step that nothing interrupts;
+ * it is acknowledged when every server on the database has heard of it.
  */
 import { Clock, Context, Duration, Effect, Layer, Schedule } from "effect"
 import { randomUUID } from "node:crypto"
@@ -11,6 +12,7 @@ import { type DeviceId, type RefreshDigest as Digest, SessionId } from "../../pr
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { AuthOf, SessionGrant } from "../../protocol/Request.ts"
 import { RecordActivity } from "../activity/Activity.ts"
+import { Coherence } from "../caches/Coherence.ts"
 import type { Peer } from "../Caller.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { AccessTokens, type Bearer } from "./AccessTokens.ts"
@@ -55,6 +57,7 @@ export class Sessions extends Context.Service<Sessions, {
       const keys = yield* SigningKeys
       const revocations = yield* Revocations
       const record = yield* RecordActivity
+      const coherence = yield* Coherence
       const lifetime = Duration.toMillis(config.refreshLifetime)
       const kept = Duration.toMillis(Duration.sum(config.accessTokenLifetime, ON_RECORD))
       const grace = Duration.toMillis(config.refreshGrace)
@@ -74,10 +77,11 @@ export class Sessions extends Context.Service<Sessions, {
       const ending = <A extends { readonly ended: ReadonlyArray<Ended> } | undefined>(
         change: Effect.Effect<A, Refusal>
       ): Effect.Effect<A, Refusal> =>
-        Effect.uninterruptible(Effect.tap(change, (changed) =>
-          Effect.sync(() => {
-            for (const session of changed?.ended ?? []) revocations.add(session.session_id)
-          })))
+        Effect.uninterruptible(Effect.tap(change, (changed) => {
+          const ended = changed?.ended ?? []
+          for (const session of ended) revocations.add(session.session_id)
+          return ended.length === 0 ? Effect.void : coherence.heard
+        }))
 
       const end = Effect.fnUntraced(function*(userId: number, sessionId: SessionId, reason: EndReason) {
         const now = new Date(yield* Clock.currentTimeMillis)

@@ -1,9 +1,10 @@
 /** What an administrator does to accounts and sessions. Every change is one transaction. */
 import { Clock, Context, Effect, Layer } from "effect"
-import { SqlClient } from "effect/sql/SqlClient"
 import { type SessionId, Timestamp, type Username } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { AdminInput, AdminResult, AdminUser } from "../admin/Commands.ts"
+import { Coherence } from "../caches/Coherence.ts"
+import { ownerOf, userOf } from "../caches/tags.ts"
 import { databaseRefusal } from "../Database.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { BanRepo, FOREVER } from "./BanRepo.ts"
@@ -49,7 +50,7 @@ export class UserAdmin extends Context.Service<UserAdmin, {
     UserAdmin,
     Effect.gen(function*() {
       const { bytesPerUser, filesPerUser } = yield* ServerConfig
-      const sql = yield* SqlClient
+      const coherence = yield* Coherence
       const users = yield* UserRepo
       const repo = yield* SessionRepo
       const sessions = yield* Sessions
@@ -93,8 +94,9 @@ export class UserAdmin extends Context.Service<UserAdmin, {
         }),
         delete: Effect.fnUntraced(function*(username) {
           const { ended, user } = yield* sessions.ending(
-            Effect.gen(function*() {
+            coherence.transaction(Effect.fnUntraced(function*(changed) {
               const { password_hash, user_id } = yield* find(username)
+              changed(userOf(user_id), ownerOf(user_id))
               const user = yield* users.lock(user_id, password_hash)
               if (user === undefined) {
                 return yield* refuse("2:opcf", `${username} has just changed: repeat the command`, "username")
@@ -102,7 +104,7 @@ export class UserAdmin extends Context.Service<UserAdmin, {
               const ended = yield* endAll(user_id, "deletion")
               yield* users.delete(user_id)
               return { ended, user }
-            }).pipe(sql.withTransaction, Effect.mapError(databaseRefusal))
+            })).pipe(Effect.mapError(databaseRefusal))
           )
           return {
             username: user.username,
@@ -123,12 +125,13 @@ export class UserAdmin extends Context.Service<UserAdmin, {
           const at = yield* now
           const expiresAt = lasts_ms === null ? null : new Date(at.getTime() + lasts_ms)
           const { ended } = yield* sessions.ending(
-            Effect.gen(function*() {
+            coherence.transaction(Effect.fnUntraced(function*(changed) {
+              changed(userOf(user.user_id))
               if (!(yield* bans.put({ userId: user.user_id, reason, now: at, expiresAt }))) {
                 return yield* noSuchUser(username)
               }
               return { ended: yield* endAll(user.user_id, "ban") }
-            }).pipe(sql.withTransaction, Effect.mapError(databaseRefusal))
+            })).pipe(Effect.mapError(databaseRefusal))
           )
           return {
             username: user.username,
@@ -138,10 +141,11 @@ export class UserAdmin extends Context.Service<UserAdmin, {
         }),
         unban: Effect.fnUntraced(function*(username) {
           const user = yield* find(username)
-          const lifted = yield* bans.lift(user.user_id, yield* now).pipe(
-            sql.withTransaction,
-            Effect.mapError(databaseRefusal)
-          )
+          const at = yield* now
+          const lifted = yield* coherence.transaction((changed) => {
+            changed(userOf(user.user_id))
+            return bans.lift(user.user_id, at)
+          }).pipe(Effect.mapError(databaseRefusal))
           if (!lifted) return yield* refuse("2:opcf", `${user.username} is not banned`, "username")
           return { username: user.username }
         }),

@@ -3,6 +3,7 @@
  * one ends is dead for the other.
  */
 import { Layer } from "effect"
+import { Coherence } from "../caches/Coherence.ts"
 import { Guard } from "../Guard.ts"
 import { Notifications } from "../Notifications.ts"
 import { AccessTokens } from "./AccessTokens.ts"
@@ -23,5 +24,6 @@ export const parts = Layer.mergeAll(Credentials.layer, Sessions.layer).pipe(
   Layer.provideMerge(
     Layer.mergeAll(UserRepo.layer, SessionRepo.layer, BanRepo.layer, InviteRepo.layer, ResetRepo.layer)
   ),
+  Layer.provideMerge(Coherence.layer),
   Layer.provideMerge(Notifications.layer)
 )

@@ -5,13 +5,13 @@ import { randomBytes, randomUUID } from "node:crypto"
 import { FileName } from "../../../src/protocol/FileName.ts"
 import { SessionId, Username } from "../../../src/protocol/Identity.ts"
 import type { Role } from "../../../src/protocol/Permission.ts"
+import { FileLookup } from "../../../src/server/caches/FileLookup.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
-import { FileRepo } from "../../../src/server/files/FileRepo.ts"
 import { Permissions } from "../../../src/server/Permissions.ts"
 import { defaults, ServerConfig } from "../../../src/server/ServerConfig.ts"
 
 /** The services under test, on a database. */
-export const layer = Layer.mergeAll(Permissions.layer, FileRepo.layer).pipe(
+export const layer = Layer.mergeAll(Permissions.layer, FileLookup.layer).pipe(
   Layer.provide(Layer.succeed(ServerConfig, { ...defaults, dataDir: "" }))
 )
 
@@ -53,8 +53,8 @@ export const roleOn = (
   caller: Caller,
   owner: Caller,
   name: FileName
-): Effect.Effect<Role | undefined, never, FileRepo> =>
-  FileRepo.pipe(
+): Effect.Effect<Role | undefined, never, FileLookup> =>
+  FileLookup.pipe(
     Effect.flatMap((files) => files.locate({ callerId: caller.userId, owner: owner.username, name })),
     Effect.map((located) => located?.file === undefined ? undefined : located.role),
     Effect.orDie

@@ -1,0 +1,65 @@
+/**
+ * Files as reads begin with them: from memory when that can be trusted, otherwise from the database.
+ *
+ * A file that somebody has read before, by the same caller and unchanged, is found without a statement. What is found
+ * is as new as anything that any server on the database has acknowledged (Coherence).
+ */
+import { Clock, Context, Effect, Layer } from "effect"
+import type { Refusal } from "../../protocol/Refusal.ts"
+import { FileRepo, type Located, type LocateRequest } from "../files/FileRepo.ts"
+import { Coherence } from "./Coherence.ts"
+import { FileMetadata } from "./FileMetadata.ts"
+import { contentOf } from "./tags.ts"
+
+export interface CacheCounters {
+  readonly hits: number
+  readonly misses: number
+  readonly evictions: number
+  readonly size: number
+  readonly bytes: number
+}
+
+export class FileLookup extends Context.Service<FileLookup, {
+  /**
+   * `undefined`: there is no such owner. What the owner has used, and who holds a lock, may be older than the rest: for
+   * what is more than reading there is `FileRepo`.
+   */
+  readonly locate: (request: LocateRequest) => Effect.Effect<Located | undefined, Refusal>
+  /** Something about the content of a file was learnt that does not change it. */
+  readonly forget: (fileId: number) => void
+  readonly counters: () => Readonly<Record<"users" | "files" | "rights", CacheCounters>>
+}>()("fip/server/caches/FileLookup") {
+  static readonly layerNoDeps = Layer.effect(
+    FileLookup,
+    Effect.gen(function*() {
+      const repo = yield* FileRepo
+      const coherence = yield* Coherence
+      const clock = yield* Clock.Clock
+      const metadata = new FileMetadata()
+      yield* coherence.attach({ drop: (tags) => metadata.drop(tags), clear: () => metadata.clear() })
+
+      const ask = (request: LocateRequest): Effect.Effect<Located | undefined, Refusal> =>
+        Effect.suspend(() => {
+          const fill = metadata.begin()
+          return Effect.onExit(repo.locate(request), (exit) =>
+            Effect.sync(() => {
+              const located = exit._tag === "Success" ? exit.value : undefined
+              metadata.end(fill, located, clock.currentTimeMillisUnsafe())
+            }))
+        })
+
+      return FileLookup.of({
+        locate: (request) =>
+          Effect.suspend(() => {
+            if (!coherence.isTrusted()) return repo.locate(request)
+            const found = metadata.find(request, clock.currentTimeMillisUnsafe())
+            return found === undefined ? ask(request) : Effect.succeed(found)
+          }),
+        forget: (fileId) => metadata.drop([contentOf(fileId)]),
+        counters: () => ({ users: metadata.users, files: metadata.files, rights: metadata.rights })
+      })
+    })
+  )
+
+  static readonly layer = this.layerNoDeps.pipe(Layer.provide([FileRepo.layer, Coherence.layer]))
+}
