@@ -5,31 +5,43 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { join } from "node:path"
 import { Database } from "../../../src/server/Database.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
-import * as CommitTrap from "../../support/CommitTrap.ts"
+import * as CutLine from "../../support/CutLine.ts"
 import * as TestPostgres from "../../support/TestPostgres.ts"
 import * as Storage from "./Storage.ts"
 
 class Subject extends Context.Service<Subject, {
   readonly postgres: TestPostgres.Server
-  readonly trap: CommitTrap.CommitTrap
+  readonly line: CutLine.CutLine
 }>()("test/Subject") {}
 
-/** A store that reaches its PostgreSQL through a trap. */
+/** A store that reaches its PostgreSQL over a line that can be cut. */
 const layer = Layer.unwrap(Effect.gen(function*() {
   const postgres = yield* TestPostgres.restartable
   const url = new URL(postgres.url)
-  const { port, trap } = yield* CommitTrap.make(join(url.searchParams.get("host") ?? "", ".s.PGSQL.5432"))
+  const { line, port } = yield* CutLine.make(join(url.searchParams.get("host") ?? "", ".s.PGSQL.5432"))
   const databaseUrl = `postgres://${url.username}:${url.password}@127.0.0.1:${port}/postgres`
   const dataDir = yield* Storage.folder
   return Storage.layerIn(dataDir, { databaseUrl }).pipe(
     Layer.provideMerge(Database.layer),
     Layer.provide(Storage.config(dataDir, { databaseUrl })),
     Layer.orDie,
-    Layer.merge(Layer.succeed(Subject, { postgres, trap }))
+    Layer.merge(Layer.succeed(Subject, { postgres, line }))
   )
 }))
 
 const name = Storage.name("log")
+
+/** Cuts the line at the next commit; gives how often that was. */
+const cutCommit = (line: CutLine.CutLine, cut: CutLine.Cut, onCut = () => {}): () => number => {
+  let met = 0
+  line.choose = (statements) => {
+    if (met > 0 || !statements.includes("COMMIT")) return undefined
+    met++
+    onCut()
+    return cut
+  }
+  return () => met
+}
 
 const contentOf = Effect.fnUntraced(function*(caller: Parameters<typeof Storage.usage>[0]) {
   const files = yield* FileStore
@@ -38,18 +50,16 @@ const contentOf = Effect.fnUntraced(function*(caller: Parameters<typeof Storage.
 })
 
 it.layer(layer, { timeout: 60_000, excludeTestServices: true })("a change whose commit is cut off", (it) => {
-  for (const fate of ["lost commit", "lost answer", "late commit"] as const) {
-    it.effect(`is made once, and acknowledged: ${fate}`, () =>
+  for (const cut of ["before", "after", "late"] as const) {
+    it.effect(`is made once, and acknowledged: ${cut}`, () =>
       Effect.gen(function*() {
-        const { trap } = yield* Subject
+        const { line } = yield* Subject
         const files = yield* FileStore
         const caller = yield* Storage.newUser()
         yield* files.create(caller, { name }, [Buffer.from("begin")])
-        let met = 0
-        trap.onMet = () => met++
-        trap.fate = fate
+        const met = cutCommit(line, cut)
         const written = yield* files.append(caller, { name }, [Buffer.from(", more")])
-        assert.strictEqual(met, 1)
+        assert.strictEqual(met(), 1)
         assert.include(written, { size: 11, version: 2 })
         assert.deepStrictEqual(yield* contentOf(caller), { text: "begin, more", version: 2 })
         assert.deepStrictEqual(yield* Storage.usage(caller), { bytes: 11, files: 1 })
@@ -61,12 +71,12 @@ it.layer(layer, { timeout: 60_000, excludeTestServices: true })("a change whose 
 
   it.effect("is refused as it was decided, when the answer was a refusal", () =>
     Effect.gen(function*() {
-      const { trap } = yield* Subject
+      const { line } = yield* Subject
       const files = yield* FileStore
       const caller = yield* Storage.newUser({ bytesLimit: 8 })
       yield* files.create(caller, { name }, [Buffer.from("begin")])
       const other = yield* Storage.newUser()
-      trap.fate = "lost answer"
+      cutCommit(line, "after")
       const results = yield* Effect.all([
         Effect.result(files.append(caller, { name }, [Buffer.from("abc")])),
         Effect.result(files.append(caller, { name }, [Buffer.from("def")])),
@@ -82,15 +92,14 @@ it.layer(layer, { timeout: 60_000, excludeTestServices: true })("a change whose 
 
   it.effect("is made once or refused with 3:db, when PostgreSQL is killed in the middle of it", () =>
     Effect.gen(function*() {
-      const { postgres, trap } = yield* Subject
+      const { postgres, line } = yield* Subject
       const files = yield* FileStore
       const caller = yield* Storage.newUser()
       yield* files.create(caller, { name }, [Buffer.from("begin")])
       let restarted: Promise<void> | undefined
-      trap.onMet = () => {
-        restarted ??= postgres.kill().then(() => postgres.start())
-      }
-      trap.fate = "lost answer"
+      cutCommit(line, "after", () => {
+        restarted = postgres.kill().then(() => postgres.start())
+      })
       const result = yield* Effect.result(files.append(caller, { name }, [Buffer.from(", more")]))
       yield* Effect.promise(() => restarted ?? Promise.reject(new Error("nothing was killed")))
       if (Result.isFailure(result)) assert.strictEqual(result.failure.code, "3:db")

@@ -94,6 +94,12 @@ export class Writer {
     this.unanswered = undefined
   }
 
+  /** Tells the store to give up the upload that was begun, and does not care whether it hears. */
+  readonly abort = Effect.fnUntraced(function*(this: Writer, life: Life) {
+    if (this.upload !== undefined) yield* Effect.ignore(life.files.uploadAbort(this.caller, this.upload.id))
+    this.upload = undefined
+  })
+
   /** Gives up an upload that was begun. */
   forgetUpload(): void {
     this.upload = undefined

@@ -1,15 +1,15 @@
 /**
- * Stands between a server and its PostgreSQL, and does to the next commit what a network or a crash can do to it.
+ * The line between a server and its PostgreSQL, which can be cut at any statement, as a network or a crash does it.
  *
- * - `lost commit`: the connection breaks before PostgreSQL hears of it.
- * - `lost answer`: the connection breaks after PostgreSQL has answered, and the answer does not arrive.
- * - `late commit`: the connection breaks, and PostgreSQL hears of the commit when the server tries again already.
+ * - `before`: PostgreSQL does not hear of the statement.
+ * - `after`: PostgreSQL has answered, and the answer does not arrive.
+ * - `late`, of a commit: PostgreSQL hears of it when the server tries again already.
  */
 import { Effect } from "effect"
 import { once } from "node:events"
 import { createConnection, createServer, type Socket } from "node:net"
 
-export type Fate = "lost commit" | "lost answer" | "late commit"
+export type Cut = "before" | "after" | "late"
 
 /** What the server says when it tries a group, again or for the first time (src/server/files/CommitMarks.ts). */
 const CLAIM = "insert into commits"
@@ -35,11 +35,9 @@ class Statements {
   }
 }
 
-export class CommitTrap {
-  /** Of the next commit; `undefined` lets it pass. */
-  fate: Fate | undefined
-  /** Called when a commit was met by its fate. */
-  onMet: () => void = () => {}
+export class CutLine {
+  /** Asked for each message with the statements that it runs; `undefined` lets it pass. */
+  choose: (statements: ReadonlyArray<string>) => Cut | undefined = () => undefined
   private late: { readonly upstream: Socket; readonly commit: Buffer } | undefined
   private readonly sockets = new Set<Socket>()
   private readonly path: string
@@ -59,18 +57,13 @@ export class CommitTrap {
     const statements = new Statements()
     client.on("data", (chunk) => {
       const run = statements.runBy(chunk)
-      if (run.includes("COMMIT") && this.fate !== undefined) {
-        const { fate } = this
-        this.fate = undefined
-        this.onMet()
-        if (fate === "lost answer") {
-          isAnswerLost = true
-          upstream.write(chunk)
-        } else {
-          if (fate === "late commit") this.late = { upstream, commit: chunk }
-          else upstream.destroy()
-          client.destroy()
-        }
+      const cut = isAnswerLost || client.destroyed ? undefined : this.choose(run)
+      if (cut === "after") {
+        isAnswerLost = true
+      } else if (cut !== undefined) {
+        if (cut === "late") this.late = { upstream, commit: chunk }
+        else upstream.destroy()
+        client.destroy()
         return
       }
       upstream.write(chunk)
@@ -95,22 +88,22 @@ export class CommitTrap {
   }
 }
 
-/** A trap before the PostgreSQL with this Unix socket, and its port. */
+/** A line to the PostgreSQL with this Unix socket, and the port where it begins. */
 export const make = Effect.fnUntraced(function*(socketPath: string) {
-  const trap = new CommitTrap(socketPath)
+  const line = new CutLine(socketPath)
   const server = yield* Effect.acquireRelease(
     Effect.promise(async () => {
-      const server = createServer(trap.accept).listen(0, "127.0.0.1")
+      const server = createServer(line.accept).listen(0, "127.0.0.1")
       await once(server, "listening")
       return server
     }),
     (server) =>
       Effect.promise(async () => {
-        trap.destroy()
+        line.destroy()
         server.close()
         await once(server, "close")
       })
   )
   const address = server.address()
-  return { trap, port: typeof address === "object" && address !== null ? address.port : 0 }
+  return { line, port: typeof address === "object" && address !== null ? address.port : 0 }
 })
