@@ -139,6 +139,8 @@ const perform = Effect.fnUntraced(function*({ model, people, random }: History, 
 const outcomeOf = <R>(attempt: Effect.Effect<unknown, Refusal, R>): Effect.Effect<string, never, R> =>
   Effect.match(attempt, { onSuccess: () => "done", onFailure: (refusal) => refusal.code })
 
+const instant = (until: number | undefined) => until === undefined ? null : new Date(until)
+
 /** People of their own for each history, and a random state: in the model, then in the tables. */
 const begin = Effect.fnUntraced(function*(random: Random, from: number, count: number, now: number) {
   const sql = yield* SqlClient
@@ -219,7 +221,6 @@ const begin = Effect.fnUntraced(function*(random: Random, from: number, count: n
     const file = files[at]
     return fileIds.get(`${file?.owner}/${file?.name}`) ?? assert.fail("no such file")
   }
-  const instant = (until: number | undefined) => until === undefined ? null : new Date(until)
   yield* sql`
     update users u set bytes_used = s.bytes, files_used = s.files
     from (select owner_id, sum(size)::bigint as bytes, count(*) as files from files group by owner_id) s
