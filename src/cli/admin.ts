@@ -1,5 +1,6 @@
 /** `fip admin`: administers the server that is running on a data folder, through the Unix socket there. */
 import { Command } from "effect/cli"
+import { backupCommand, restoreCommand } from "./admin/backup.ts"
 import { banCommand, bansCommand, unbanCommand } from "./admin/bans.ts"
 import { certificateCommand } from "./admin/certificate.ts"
 import { fsckCommand } from "./admin/fsck.ts"
@@ -18,6 +19,8 @@ export const adminCommandTree = Command.make("admin").pipe(
     inviteCommand,
     invitesCommand,
     fsckCommand,
+    backupCommand,
+    restoreCommand,
     certificateCommand
   ]),
   Command.withExamples([
@@ -27,6 +30,10 @@ export const adminCommandTree = Command.make("admin").pipe(
     { command: "fip admin invite --uses 3", description: "A code that three people can register with" },
     { command: "fip admin sessions end --user alice_smith", description: "Log somebody out everywhere" },
     { command: "fip admin fsck", description: "Check everything that is stored" },
+    {
+      command: "fip admin backup /backup/fip --keep 14",
+      description: "Back up while the server runs; copies what is new"
+    },
     { command: "fip admin certificate rotate", description: "Change the server's key; clients follow by themselves" }
   ])
 )

@@ -67,9 +67,13 @@ const reasonOf = (error: SqlError): string => {
   return systemErrorReason(cause instanceof AggregateError ? cause.errors[0] : cause)
 }
 
-const migrate = (where: string): Effect.Effect<void, DatabaseError, SqlClient> =>
-  Migrator.make({})({ loader: Migrator.fromRecord(migrations), table: "migrations" }).pipe(
-    Effect.asVoid,
+/** The migrations that there are; somebody else's when a database is not to be brought up to date. */
+const Migrations = Context.Reference("fip/server/Migrations", { defaultValue: () => migrations })
+
+const migrate = Effect.fnUntraced(function*(where: string): Effect.fn.Return<void, DatabaseError, SqlClient> {
+  const record = yield* Migrations
+  if (Object.keys(record).length === 0) return
+  yield* Migrator.make({})({ loader: Migrator.fromRecord(record), table: "migrations" }).pipe(
     Effect.mapError((error) => {
       if (error._tag === "SqlError") return connectFailure(error, where)
       const reason = isSqlError(error.cause) ? `: ${reasonOf(error.cause)}` : ""
@@ -77,6 +81,17 @@ const migrate = (where: string): Effect.Effect<void, DatabaseError, SqlClient> =
         message: `the tables of ${where} cannot be brought up to date: ${error.message}${reason}`
       })
     })
+  )
+})
+
+const numberOf = (migration: string): number => Number.parseInt(migration, 10)
+
+/** Makes the tables as they were after a migration. */
+const migrateTo = (last: number): Effect.Effect<void, DatabaseError, SqlClient> =>
+  Effect.provideService(
+    migrate("the new database"),
+    Migrations,
+    Object.fromEntries(Object.entries(migrations).filter(([name]) => numberOf(name) <= last))
   )
 
 const connectFailure = (error: SqlError, where: string): DatabaseError => {
@@ -168,6 +183,11 @@ const embedded = Effect.fnUntraced(function*(dataDir: string, durability: Durabi
 })
 
 export const Database = {
+  /** To be provided as empty where a database is not to be brought up to date; `migrateTo` does it then. */
+  Migrations,
+  migrateTo,
+  /** Of the last migration. */
+  version: Math.max(...Object.keys(migrations).map(numberOf)),
   /** A client on an engine in this thread that somebody else opens and closes. */
   layerEngine: (engine: PGlite) => layerBackend(backendOf(engine)),
   /** Fails at once when the database cannot be used. Closing the scope closes the embedded one. */

@@ -13,6 +13,7 @@ import { certificateCommands } from "./admin/handlers/certificate.ts"
 import { inviteCommands } from "./admin/handlers/invites.ts"
 import { storageCommands } from "./admin/handlers/storage.ts"
 import { userCommands } from "./admin/handlers/users.ts"
+import { Backup } from "./backup/Backup.ts"
 import { Database } from "./Database.ts"
 import { upkeepLayer } from "./database/upkeep.ts"
 import { Feed } from "./Feed.ts"
@@ -90,6 +91,7 @@ export class Server extends Context.Service<Server, {
         Feed.layer,
         Reclaimer.layerBackground,
         Fsck.layer,
+        Backup.layer,
         upkeepLayer
       )
     ),

@@ -12,9 +12,9 @@ import { ExitStatus, failureOf, type UsageError } from "../shell/Failure.ts"
 import { Output } from "../shell/Output.ts"
 import { JsonMode, note, type Outcome, reportFailure, reportOutcome } from "../shell/Report.ts"
 import { ask, type NoServer } from "./AdminClient.ts"
-import { withProgress } from "./adminProgress.ts"
+import { type OnProgress, withProgress } from "./adminProgress.ts"
 
-const common = {
+export const adminFlags = {
   dataDir: Flag.String("data-dir").pipe(
     Flag.withMetavar("dir"),
     Flag.withDescription("the server's data folder (default FIP_DATA_DIR, or $XDG_DATA_HOME/fip)"),
@@ -38,6 +38,32 @@ const fail = Effect.fnUntraced(function*(command: string, error: NoServer | Refu
   return yield* new ShellExit({ status: failure.status })
 })
 
+type Fault = NoServer | Refusal | UsageError
+
+/** Runs a command and says what came of it; `work` is given the data folder. */
+export const runAdmin = <R extends object>(
+  name: string,
+  common: { readonly dataDir: Option.Option<string>; readonly json: boolean },
+  work: (dataDir: string, onProgress: OnProgress) => Effect.Effect<{ readonly result: R; readonly said: Said }, Fault>
+) =>
+  Effect.gen(function*() {
+    const dataDir = yield* dataDirOf(Option.getOrUndefined(common.dataDir))
+    const { result, said: { both, failed, ...said } } = yield* withProgress((onProgress) => work(dataDir, onProgress))
+    yield* reportOutcome(name, { code: "1:ok", result: { ...result }, ...said })
+    if (both === true && !common.json) yield* note(said.message)
+    if (failed === true) return yield* new ShellExit({ status: ExitStatus.REFUSED })
+  }).pipe(
+    Effect.catchTags({
+      NoServer: (error) => fail(name, error),
+      Refusal: (error) => fail(name, error),
+      UsageError: (error) => fail(name, error),
+      // Who reads the output has had enough.
+      OutputClosed: () => Effect.void
+    }),
+    Effect.provideService(JsonMode, common.json),
+    Effect.provide(Output.layer)
+  )
+
 /** Defines the command that asks `name`; its last word is the word that people type. */
 export const adminCommand = <K extends AdminCommandName, const Config extends Command.Command.Config>(definition: {
   readonly asks: K
@@ -53,28 +79,15 @@ export const adminCommand = <K extends AdminCommandName, const Config extends Co
   const { asks } = definition
   return Command.make(
     definition.name ?? asks.split(" ").at(-1) ?? asks,
-    { own: definition.input, common },
-    Effect.fnUntraced(function*({ common, own }) {
-      const run = Effect.gen(function*() {
-        const input = yield* definition.request(own)
-        const dataDir = yield* dataDirOf(Option.getOrUndefined(common.dataDir))
-        const result = yield* withProgress((onProgress) => ask(dataDir, asks, input, onProgress))
-        const { both, failed, ...said } = definition.say(result)
-        yield* reportOutcome(asks, { code: "1:ok", result, ...said })
-        if (both === true && !common.json) yield* note(said.message)
-        if (failed === true) return yield* new ShellExit({ status: ExitStatus.REFUSED })
-      })
-      yield* run.pipe(
-        Effect.catchTags({
-          NoServer: (error) => fail(asks, error),
-          Refusal: (error) => fail(asks, error),
-          UsageError: (error) => fail(asks, error),
-          // Who reads the output has had enough.
-          OutputClosed: () => Effect.void
-        }),
-        Effect.provideService(JsonMode, common.json),
-        Effect.provide(Output.layer)
+    { own: definition.input, common: adminFlags },
+    ({ common, own }) =>
+      runAdmin(
+        asks,
+        common,
+        Effect.fnUntraced(function*(dataDir, onProgress) {
+          const result = yield* ask(dataDir, asks, yield* definition.request(own), onProgress)
+          return { result, said: definition.say(result) }
+        })
       )
-    })
   ).pipe(Command.withDescription(definition.summary))
 }

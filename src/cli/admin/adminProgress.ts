@@ -3,6 +3,8 @@ import { Effect } from "effect"
 import type { AdminProgress } from "../../server/admin/Wire.ts"
 import { Output } from "../shell/Output.ts"
 
+export type OnProgress = (progress: AdminProgress) => void
+
 const CLEAR_LINE = "\r\u001b[K"
 
 const describe = ({ doing, done, of }: AdminProgress): string =>
@@ -12,7 +14,7 @@ const describe = ({ doing, done, of }: AdminProgress): string =>
 
 /** Runs a command with what it reports shown. */
 export const withProgress = Effect.fnUntraced(function*<A, E, R>(
-  run: (onProgress: (progress: AdminProgress) => void) => Effect.Effect<A, E, R>
+  run: (onProgress: OnProgress) => Effect.Effect<A, E, R>
 ) {
   const output = yield* Output
   if (!output.stderrIsTerminal) return yield* run(() => {})

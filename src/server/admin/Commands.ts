@@ -102,6 +102,24 @@ export const AdminFsck = Schema.Struct({
 })
 export type AdminFsck = typeof AdminFsck.Type
 
+export const AdminBackup = Schema.Struct({
+  folder: Schema.String,
+  /** The name of this backup among those in the folder. */
+  backup: Schema.String,
+  created_at: Timestamp,
+  rows: Count,
+  files: Count,
+  /** What the backup needs of segments, and what of it was not in the folder yet. */
+  bytes: Count,
+  segments: Count,
+  bytes_copied: Count,
+  segments_copied: Count,
+  /** Blocks that are damaged on the server. */
+  damaged_blocks: Count,
+  backups_removed: Count
+})
+export type AdminBackup = typeof AdminBackup.Type
+
 /** How long something lasts; `null` without an end. At most a thousand years, so that it ends at an instant. */
 const Millis = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 * 366 * 86_400_000 }))
 const Lasting = Schema.NullOr(Millis)
@@ -187,6 +205,15 @@ export const AdminCommands = {
     result: Schema.Struct({ invite_id: Count })
   }),
   fsck: define({ input: Schema.Struct({ repair: Schema.Boolean }), result: AdminFsck, isStoppable: true }),
+  backup: define({
+    /** `keep`: so many backups stay in the folder; `null`: all. */
+    input: Schema.Struct({
+      folder: Schema.String,
+      keep: Schema.NullOr(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })))
+    }),
+    result: AdminBackup,
+    isStoppable: true
+  }),
   "certificate show": define({ input: Empty, result: AdminCertificate }),
   "certificate rotate": define({
     input: Schema.Struct({ reason: Schema.Literals(["requested", "compromised"]) }),
