@@ -19,6 +19,7 @@ const INSERT_ROWS = 500
 
 /** What belongs to running servers and not to files; unfinished uploads begin again after a restore. */
 const LEFT_OUT: Readonly<Record<string, string>> = {
+  commits: "false",
   migrations: "false",
   nodes: "false",
   open_segments: "false",
