@@ -1,9 +1,10 @@
 /** `fip known-hosts`: the keys of servers that this user's clients have pinned. */
-import { Effect, Option } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { LocalFileError } from "../client/ClientError.ts"
 import { formatHostPort, type HostPort, normalise } from "../client/HostPort.ts"
-import { defaultPath, findPin, type KnownHost, listPins, removePin } from "../client/KnownHosts.ts"
+import { defaultPath, findPin, type KnownHost, listPins, removePin, replacePin } from "../client/KnownHosts.ts"
+import { Fingerprint } from "../protocol/Identity.ts"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import { ShellExit } from "./connect.ts"
 import { ExitStatus, failureOf, UsageError } from "./shell/Failure.ts"
@@ -138,7 +139,51 @@ const remove = Command.make(
     )
 ).pipe(Command.withDescription("Forget a server: the next connection pins its key anew"))
 
+const decodeFingerprint = Schema.decodeUnknownOption(Fingerprint)
+
+const fingerprintOf = (text: string): Effect.Effect<Fingerprint, UsageError> =>
+  Effect.mapError(
+    Effect.fromOption(decodeFingerprint(text)),
+    () =>
+      new UsageError({
+        message: "a fingerprint is SHA256: and 43 letters and digits: ask the server's administrator for it " +
+          "(fip admin certificate show)"
+      })
+  )
+
+const replace = Command.make(
+  "replace",
+  {
+    host: Argument.String("host").pipe(Argument.withDescription("the server, as host:port")),
+    fingerprint: Argument.String("fingerprint").pipe(
+      Argument.withDescription("the key it is to have, as its administrator names it: SHA256:…")
+    ),
+    common
+  },
+  ({ common, fingerprint, host }) =>
+    run(
+      "known-hosts replace",
+      common,
+      Effect.fnUntraced(function*(path) {
+        const address = yield* addressOf(host, Option.none())
+        const expected = yield* fingerprintOf(fingerprint)
+        const before = yield* replacePin(path, address, expected)
+        const at = formatHostPort(address)
+        return {
+          message: before === undefined
+            ? `${expected} is pinned for ${at}`
+            : before.fingerprint === expected
+            ? `${expected} was pinned for ${at} already`
+            : `${expected} is pinned for ${at} in place of ${before.fingerprint}`,
+          result: { host: at, fingerprint: expected, replaced: before?.fingerprint }
+        }
+      })
+    )
+).pipe(
+  Command.withDescription("Pin the key that you name: after the server has lost its own, or before it is first met")
+)
+
 export const knownHostsCommand = Command.make("known-hosts").pipe(
-  Command.withDescription("The keys of servers that are pinned: list, show, remove"),
-  Command.withSubcommands([list, show, remove])
+  Command.withDescription("The keys of servers that are pinned: list, show, replace, remove"),
+  Command.withSubcommands([list, show, replace, remove])
 )

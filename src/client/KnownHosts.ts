@@ -189,6 +189,28 @@ export const advance = (
     return { lines: lines.with(known.index, formatLine(at, to, fields)), result: to }
   })
 
+/**
+ * Pins the key that somebody names, whatever was pinned: for a server that has lost its keys, or to meet one knowing its
+ * key. What was known of the old key's successors is forgotten with it. Gives what was pinned before.
+ */
+export const replacePin = (
+  path: string,
+  address: HostPort,
+  fingerprint: Fingerprint
+): Effect.Effect<KnownHost | undefined, LocalFileError> =>
+  change<KnownHost | undefined>(path, ({ hosts, lines }, now) => {
+    const at = formatHostPort(address)
+    const known = hosts.get(at)
+    const bare: Pin = { fingerprint, standing: undefined }
+    if (known === undefined) {
+      const before = lines.at(-1) === "" ? lines.slice(0, -1) : lines
+      return { lines: [...before, formatLine(at, bare, [["pinned_at", now]]), ""], result: known }
+    }
+    if (known.fingerprint === fingerprint) return { result: known }
+    const fields = new Map(known.fields).set("changed_at", now)
+    return { lines: lines.with(known.index, formatLine(at, bare, fields)), result: known }
+  })
+
 /** Forgets a server: the next connection is the first one again. Gives what was pinned. */
 export const removePin = (path: string, address: HostPort): Effect.Effect<KnownHost | undefined, LocalFileError> =>
   change<KnownHost | undefined>(path, ({ hosts, lines }) => {

@@ -39,8 +39,8 @@ export const makeTrust = (address: HostPort, options: ClientOptions): Trust => {
       presented,
       message: `the key of ${at} has changed: it was ${pinned} and is now ${presented}, and ${why}. ` +
         "Somebody may be listening in; no name, password or file was sent. " +
-        "Ask the server's administrator for its fingerprint. " +
-        `If the new key is right, forget the old one with "fip known-hosts remove ${at}" (in ${path}) and connect again`
+        "Ask the server's administrator for its fingerprint, by another way than this connection. " +
+        `If the key has to change, pin the one they name with "fip known-hosts replace ${at} <fingerprint>" (in ${path})`
     })
 
   const confirm = Effect.fnUntraced(function*(presented: Fingerprint) {

@@ -63,7 +63,7 @@ describe("keys on the command line", () => {
         assert.include(yield* Effect.promise(() => readFile(knownHosts, "utf8")), `${fingerprint} pinned_at=`)
       }))
 
-    it.effect("are listed, shown and forgotten", () =>
+    it.effect("are listed, shown, replaced by the key that is named, and forgotten", () =>
       Effect.gen(function*() {
         const { at, connect, knownHosts, live } = yield* scene
         const hosts = (...args: ReadonlyArray<string>) => worked("known-hosts", ...args, "--known-hosts", knownHosts)
@@ -77,9 +77,24 @@ describe("keys on the command line", () => {
         yield* Effect.promise(() => writeFile(knownHosts, `${at} SHA256:${"A".repeat(43)}\n`))
         const refused = yield* connect
         assert.strictEqual(refused.status, 4)
-        assert.include(refused.stderr, `fip known-hosts remove ${at}`)
+        assert.include(refused.stderr, `fip known-hosts replace ${at} <fingerprint>`)
+        // The override names the key that is expected: neither "whatever comes" nor anything that is no fingerprint.
+        for (const not of ["yes", `SHA256:${"A".repeat(42)}`]) {
+          const misused = yield* fip("known-hosts", "replace", at, not, "--known-hosts", knownHosts)
+          assert.strictEqual(misused.status, 2, not)
+        }
+        const other = yield* fip("known-hosts", "replace", at, `SHA256:${"B".repeat(43)}`, "--known-hosts", knownHosts)
+        assert.match(other.stderr, /B is pinned for .* in place of .*A$/m)
+        assert.strictEqual((yield* connect).status, 4)
+        yield* hosts("replace", at, fingerprint)
+        assert.strictEqual((yield* connect).status, 0)
         yield* hosts("remove", at)
         assert.strictEqual(yield* Effect.promise(() => readFile(knownHosts, "utf8")), "")
-      }))
+
+        // Named before the first meeting, a key is not trusted on first use any more.
+        yield* hosts("replace", at, fingerprint)
+        const first = yield* connect
+        assert.deepStrictEqual([first.status, first.stderr.includes("is new")], [0, false])
+      }), 60_000)
   })
 })

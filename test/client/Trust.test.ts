@@ -79,7 +79,7 @@ describe("Trust", () => {
       const error = yield* Effect.flip(join())
       if (error._tag !== "TrustError") return assert.fail(error._tag)
       assert.deepStrictEqual([error.pinned, error.presented], [identity.fingerprint, other.fingerprint])
-      for (const part of [identity.fingerprint, other.fingerprint, known, "administrator", "known-hosts remove"]) {
+      for (const part of [identity.fingerprint, other.fingerprint, known, "administrator", "known-hosts replace"]) {
         assert.include(error.message, part)
       }
       assert.strictEqual(yield* bytesSince(server, 1), question(identity.fingerprint))
