@@ -5,7 +5,7 @@
  * Lifetimes are counted from the moment a grant arrived, on a clock that nobody can set. A token that this clock takes
  * for alive (the machine slept) is refused with `2:exp`, and that is answered by a refresh too. Nothing here is logged.
  */
-import { Clock, Effect, Option, type Scope } from "effect"
+import { Cause, Clock, Effect, Option, Result, type Scope } from "effect"
 import type { AccessToken, DeviceId, SessionId, Username } from "../protocol/Identity.ts"
 import { encodeJson } from "../protocol/Json.ts"
 import { Refusal } from "../protocol/Refusal.ts"
@@ -63,6 +63,8 @@ export const makeSession = Effect.fnUntraced(function*(
   request: RefreshRequest
 ): Effect.fn.Return<Session, never, Scope.Scope> {
   let held: ActiveSession | undefined
+  /** Its digest may have been used by a refresh whose answer was lost: it is asked for again, while the server allows it. */
+  let unsure: ActiveSession | undefined
 
   const begin = (grant: SessionGrant): Effect.Effect<ActiveSession> =>
     Effect.map(Clock.monotonicTimeNanos, (now) => {
@@ -88,6 +90,12 @@ export const makeSession = Effect.fnUntraced(function*(
     if (seen === undefined) return Effect.fail(NOT_LOGGED_IN)
     return request({ refresh_digest: seen.grant.refresh_digest, device }).pipe(
       Effect.tapError(endIfUnknown(seen)),
+      Effect.onError((cause) =>
+        Effect.sync(() => {
+          const error = Result.getOrUndefined(Cause.findError(cause))
+          if (!(error instanceof Refusal && error.isClientFault)) unsure = seen
+        })
+      ),
       // A login or logout that came in between wins.
       Effect.flatMap((grant) => held === seen ? begin(grant) : current)
     )
@@ -100,7 +108,7 @@ export const makeSession = Effect.fnUntraced(function*(
   const active = Effect.gen(function*() {
     const session = yield* current
     const now = yield* Clock.monotonicTimeNanos
-    return now < session.renewAt ? session : yield* renew
+    return now < session.renewAt && session !== unsure ? session : yield* renew
   })
 
   return {
