@@ -21,6 +21,7 @@ export type Patience = <A, E, R>(effect: Effect.Effect<A, E | SqlError, R>) => E
 export const make = (databaseUrl: string | undefined): Patience => {
   if (databaseUrl === undefined) return (effect) => effect
   let awaySince: number | undefined
+  let failedAt = 0
   return (effect) => {
     const noted = Effect.tap(effect, () =>
       Effect.sync(() => {
@@ -32,7 +33,9 @@ export const make = (databaseUrl: string | undefined): Patience => {
         (error): error is typeof error & SqlError => isSqlError(error) && isPassing(error),
         (error) =>
           Effect.flatMap(Clock.currentTimeMillis, (now) => {
-            awaySince ??= now
+            // What was noticed long ago, and by nobody since, may have been over in between.
+            if (awaySince === undefined || now - failedAt > LONGEST) awaySince = now
+            failedAt = now
             return now + pause - awaySince > LONGEST
               ? Effect.fail(error)
               : Effect.andThen(Effect.sleep(pause), attempt(Math.min(2 * pause, LAST_PAUSE)))
