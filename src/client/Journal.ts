@@ -7,11 +7,11 @@
  * journal belongs to one process at a time, by a lock that the system releases. Nothing here ever fails a transfer: one
  * without a journal works, and only cannot be taken up.
  */
-import { Clock, Effect, type Scope } from "effect"
+import { Clock, Effect, Predicate, type Scope } from "effect"
 import { createHash } from "node:crypto"
 import { type FileHandle, open, readdir, readFile, rm, stat } from "node:fs/promises"
 import { homedir } from "node:os"
-import { isAbsolute, join } from "node:path"
+import { basename, isAbsolute, join } from "node:path"
 import { crc32 } from "node:zlib"
 import { acquire } from "../platform/FileLock.ts"
 import { makeFolder } from "../platform/makeFolder.ts"
@@ -118,10 +118,18 @@ const openFile = async (path: string): Promise<{ readonly file: JournalFile; rea
   return { file: new JournalFile(file, path, length), found: lines }
 }
 
+/** What a download left beside its target, as its journal has it; nothing else has such a name. */
+const PARTIAL = /^\.fip-[0-9a-f]{16}\.part$/
+
 const removeOld = async (folder: string, now: number): Promise<void> => {
   for (const name of await readdir(folder)) {
     const path = join(folder, name)
-    if ((await stat(path)).mtimeMs < now - KEPT_MILLIS) await rm(path, { force: true })
+    if ((await stat(path)).mtimeMs >= now - KEPT_MILLIS) continue
+    const [head] = decode(await readFile(path)).lines
+    if (Predicate.hasProperty(head, "partial") && Predicate.isString(head.partial)) {
+      if (PARTIAL.test(basename(head.partial))) await rm(head.partial, { force: true })
+    }
+    await rm(path, { force: true })
   }
 }
 

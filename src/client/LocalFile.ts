@@ -1,32 +1,18 @@
 /**
- * Files of this machine, as the source of an upload and the target of a download.
- *
- * A source is read at positions into a few blocks that are used again, one block ahead of what is sent. A target is
- * written under a temporary name beside it, 0600, as data arrives; it takes its name only when it is whole and on disk,
- * and until then whatever has that name is untouched.
+ * Files of this machine, as the source of an upload: read at positions into a few blocks that are used again, one block
+ * ahead of what is sent. The target of a download is Sink.ts.
  */
 import { Effect, type Scope } from "effect"
-import { randomBytes } from "node:crypto"
-import { type FileHandle, open, rename, rm, stat } from "node:fs/promises"
-import { basename, dirname, join } from "node:path"
-import { syncFolder } from "../platform/AtomicFile.ts"
+import { type FileHandle, open, stat } from "node:fs/promises"
+import { basename, join } from "node:path"
 import { systemErrorCode, systemErrorReason } from "../platform/systemError.ts"
 import type { FileName } from "../protocol/FileName.ts"
 import { MAX_DATA_BYTES } from "../protocol/Limits.ts"
 import type { Blocks } from "./Blocks.ts"
-import { bytesOf, type Chunks, drop } from "./Chunks.ts"
 import { LocalFileError } from "./ClientError.ts"
 
-/** Bytes that may wait for the disk before more are taken from the network. */
-const WRITE_BEHIND_BYTES = 8 * 1024 * 1024
-
-/** The kernel is asked to write back this often, so that the sync at the end does not find everything still to do. */
-const WRITE_BACK_BYTES = 64 * 1024 * 1024
-
-/** Writes may be small: their number is bounded too. */
-const MAX_WRITES_BEHIND = 64
-
-const attempt = <A>(path: string, doing: string, run: () => Promise<A>): Effect.Effect<A, LocalFileError> =>
+/** Something done to the file `path`; fails with a sentence. */
+export const attempt = <A>(path: string, doing: string, run: () => Promise<A>): Effect.Effect<A, LocalFileError> =>
   Effect.tryPromise({
     try: run,
     catch: (cause) =>
@@ -36,7 +22,7 @@ const attempt = <A>(path: string, doing: string, run: () => Promise<A>): Effect.
   })
 
 /** Opens `file`, which a person knows as `path`. */
-const openFile = (path: string, doing: string, flags: string, file = path) =>
+export const openFile = (path: string, doing: string, flags: string | number, file = path) =>
   Effect.acquireRelease(
     attempt(path, doing, () => open(file, flags, 0o600)),
     (handle) => Effect.ignore(attempt(path, "close", () => handle.close()))
@@ -141,86 +127,6 @@ export const openSource = Effect.fnUntraced(function*(
         }
       }
     }
-  }
-})
-
-export interface Sink {
-  /** Writes chunks behind the others. Waits only when the disk does not keep up. */
-  readonly write: (chunks: Chunks) => Effect.Effect<void, LocalFileError>
-  /** Makes what was written durable, and gives it its name. */
-  readonly publish: Effect.Effect<void, LocalFileError>
-}
-
-/** The mode of the file that is replaced, or what the system gives to a new one. */
-const modeFor = async (path: string): Promise<number> => {
-  try {
-    return (await stat(path)).mode & 0o777
-  } catch (cause) {
-    if (systemErrorCode(cause) !== "ENOENT") throw cause
-    return 0o666 & ~process.umask()
-  }
-}
-
-const writeAll = async (handle: FileHandle, chunks: Chunks, position: number): Promise<void> => {
-  let at = position
-  for (let rest = chunks; rest.length > 0;) {
-    const { bytesWritten } = await handle.writev(rest, at)
-    at += bytesWritten
-    rest = drop(rest, bytesWritten)
-  }
-}
-
-/** A file to be written at `path`. Unless it is published, nothing of it is left when the scope closes. */
-export const openSink = Effect.fnUntraced(function*(
-  path: string
-): Effect.fn.Return<Sink, LocalFileError, Scope.Scope> {
-  const temporary = join(dirname(path), `.fip-${randomBytes(8).toString("hex")}.part`)
-  let published = false
-  yield* Effect.addFinalizer(() =>
-    published ? Effect.void : Effect.ignore(attempt(temporary, "remove", () => rm(temporary, { force: true })))
-  )
-  const handle = yield* openFile(path, "write", "wx", temporary)
-
-  let position = 0
-  let waiting = 0
-  let writtenBack = 0
-  const behind: Array<Promise<void>> = []
-  let last: Promise<void> = Promise.resolve()
-  let writeBack: Promise<void> = Promise.resolve()
-
-  const isFull = () => waiting > WRITE_BEHIND_BYTES || behind.length > MAX_WRITES_BEHIND
-
-  const write = async (chunks: Chunks) => {
-    const at = position
-    const bytes = bytesOf(chunks)
-    position += bytes
-    waiting += bytes
-    last = last.then(() => writeAll(handle, chunks, at)).then(() => {
-      waiting -= bytes
-    })
-    // Heard of at the next `write`, or at `publish`.
-    last.catch(() => {})
-    behind.push(last)
-    while (isFull()) await behind.shift()
-    if (position - writtenBack > WRITE_BACK_BYTES) {
-      writtenBack = position
-      // One after the other. A sync that failed must not be forgotten: the next one would succeed.
-      writeBack = writeBack.then(() => handle.datasync())
-      writeBack.catch(() => {})
-    }
-  }
-
-  return {
-    write: (chunks) => attempt(path, "write", () => write(chunks)),
-    publish: Effect.uninterruptible(attempt(path, "write", async () => {
-      await last
-      await writeBack
-      await handle.chmod(await modeFor(path))
-      await handle.sync()
-      await rename(temporary, path)
-      published = true
-      await syncFolder(dirname(path))
-    }))
   }
 })
 

@@ -33,7 +33,7 @@ const SAMPLES = 8
 const MAX_ROUNDS = 4
 
 const Facts = Schema.Struct({
-  size: Schema.Number,
+  size: Schema.Finite,
   inode: Schema.String,
   modified: Schema.String,
   changed: Schema.String

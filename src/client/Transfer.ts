@@ -1,4 +1,4 @@
-/** Between files of this machine and the server: constant memory whatever the size, and proven by hash on both ends. */
+/** Sending a file of this machine: constant memory whatever its size, and proven on both ends. */
 import { Effect, type Scope } from "effect"
 import { createHash } from "node:crypto"
 import type { FileRef } from "../protocol/FileName.ts"
@@ -6,19 +6,15 @@ import { Sha256 } from "../protocol/Identity.ts"
 import { MAX_DATA_BYTES } from "../protocol/Limits.ts"
 import type { Written } from "../protocol/Request.ts"
 import type { Api } from "./Api.ts"
-import { bytesOf } from "./Chunks.ts"
-import { ProtocolError, type TransferError } from "./ClientError.ts"
-import type { DownloadOptions, Transferred, UploadOptions } from "./FipClient.ts"
+import type { TransferError } from "./ClientError.ts"
+import type { UploadOptions } from "./FipClient.ts"
 import type { Journals } from "./Journal.ts"
-import type { Link } from "./Link.ts"
-import { openSink, openSource, partsIn, type Source, targetOf } from "./LocalFile.ts"
-import { openReading } from "./Reading.ts"
+import { openSource, partsIn, type Source } from "./LocalFile.ts"
 import { sendResumably } from "./ResumableUpload.ts"
 import { send } from "./Upload.ts"
 
-export interface TransferServices {
+export interface UploadServices {
   readonly api: Api
-  readonly link: Link
   readonly journals: Journals
   readonly onNotice: (message: string) => void
 }
@@ -39,7 +35,7 @@ const hashOf = (source: Source): Effect.Effect<Sha256 | undefined> => {
 /** Sends a local file; what one message has no room for, so that another run can go on with it. */
 export const upload = Effect.fnUntraced(
   function*(
-    { api, journals, onNotice }: TransferServices,
+    { api, journals, onNotice }: UploadServices,
     localPath: string,
     file: FileRef,
     options: UploadOptions = {}
@@ -55,38 +51,6 @@ export const upload = Effect.fnUntraced(
     if (!hash || written.sha256 !== undefined) return written
     const sha256 = yield* hashOf(source)
     return sha256 === undefined ? written : { ...written, sha256 }
-  },
-  Effect.scoped
-)
-
-/** Fetches a file. What was at its place stays until the new content is whole, checked and on disk. */
-export const download = Effect.fnUntraced(
-  function*(
-    { api, link }: TransferServices,
-    file: FileRef,
-    localPath: string,
-    { onProgress = () => {}, version }: DownloadOptions = {}
-  ): Effect.fn.Return<Transferred, TransferError, Scope.Scope> {
-    const target = yield* targetOf(localPath, file.name)
-    const sink = yield* openSink(target)
-    const reading = yield* Effect.acquireRelease(
-      openReading(api, link, file, { version }),
-      (reading) => Effect.sync(() => reading.close()),
-      { interruptible: true }
-    )
-    const { head } = reading
-    let bytes = 0
-    for (;;) {
-      const chunks = yield* reading.next
-      if (chunks === undefined) break
-      yield* sink.write(chunks)
-      bytes += bytesOf(chunks)
-      onProgress({ bytes, total: head.size })
-    }
-    const { sha256 } = reading
-    if (sha256 === undefined) return yield* new ProtocolError({ message: "the server sent a part of the file only" })
-    yield* sink.publish
-    return { owner: head.owner, name: head.name, size: head.size, version: head.version, sha256 }
   },
   Effect.scoped
 )

@@ -16,6 +16,7 @@ import { makeApi } from "./Api.ts"
 import { ofBytes, ofStream } from "./Blocks.ts"
 import { ConnectError, IntegrityError, type LocalFileError, type TrustError } from "./ClientError.ts"
 import { deviceFor } from "./Device.ts"
+import { download } from "./Download.ts"
 import type {
   ClientOptions,
   ContentInput,
@@ -30,7 +31,7 @@ import { defaultPath } from "./KnownHosts.ts"
 import { makeLink } from "./Link.ts"
 import { listPages } from "./List.ts"
 import { openReading, type Reading } from "./Reading.ts"
-import { download, upload } from "./Transfer.ts"
+import { upload } from "./Transfer.ts"
 import { makeTrust } from "./Trust.ts"
 import { send, type Target } from "./Upload.ts"
 import { watch } from "./Watch.ts"

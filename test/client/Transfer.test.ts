@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Deferred, Effect, Fiber } from "effect"
 import { createHash } from "node:crypto"
 import { chmod, mkdir, readdir, readFile, stat, symlink, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -79,7 +79,7 @@ describe("download", () => {
       assert.deepStrictEqual(yield* listing(folder), ["old"])
     }))
 
-  it.live("leaves nothing when it is interrupted, and shows the old content until the end", () =>
+  it.live("shows the old content until the end, and leaves only a hidden part when it is interrupted", () =>
     Effect.gen(function*() {
       const folder = yield* temporaryFolder
       const path = join(folder, "f")
@@ -87,15 +87,22 @@ describe("download", () => {
       const reads = arrivals<"Read">()
       const { client } = yield* loggedIn({ Read: reads.script })
       const bytes = bytesOf(3 * MiB)
-      const download = yield* Effect.forkChild(client.download("f", path))
+      const begun = yield* Deferred.make<void>()
+      const download = yield* Effect.forkChild(client.download("f", path, {
+        onProgress: () => Deferred.doneUnsafe(begun, Effect.void)
+      }))
       void serve(yield* reads.next, { content: bytes })
       const { reply } = yield* reads.next
       const head = { owner: "alice", name: "f", size: bytes.length, version: 1, position: MiB, length: 2 * MiB }
       reply({ code: "0:read", more: true, body: head, data: bytes.subarray(MiB, MiB + 1000) })
+      yield* Deferred.await(begun)
       assert.strictEqual(String(yield* content(path)), "before")
       yield* Fiber.interrupt(download)
       assert.strictEqual(String(yield* content(path)), "before")
-      assert.deepStrictEqual(yield* listing(folder), ["f"])
+      const [part = "", ...others] = (yield* listing(folder)).toSorted()
+      assert.match(part, /^\.fip-[0-9a-f]{16}\.part$/)
+      assert.strictEqual((yield* Effect.promise(() => stat(join(folder, part)))).mode & 0o777, 0o600)
+      assert.deepStrictEqual(others, ["f"])
     }))
 
   it.live("keeps the mode of the file that it replaces, and replaces a link instead of following it", () =>
