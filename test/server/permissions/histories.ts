@@ -10,6 +10,9 @@ import { randomBytes, randomUUID } from "node:crypto"
 import { FileName, FolderPrefix, type Shareable } from "../../../src/protocol/FileName.ts"
 import { SessionId, Username } from "../../../src/protocol/Identity.ts"
 import type { Refusal } from "../../../src/protocol/Refusal.ts"
+import { Coherence } from "../../../src/server/caches/Coherence.ts"
+import { FileLookup } from "../../../src/server/caches/FileLookup.ts"
+import { userOf } from "../../../src/server/caches/tags.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
 import { FileRepo } from "../../../src/server/files/FileRepo.ts"
 import { bigints, booleans, instants, texts } from "../../../src/server/files/parameters.ts"
@@ -34,6 +37,8 @@ interface History {
   readonly random: Random
   readonly model: SharingModel
   readonly people: ReadonlyArray<Caller>
+  /** The one of them who looks at everything, at the beginning and at the end. */
+  readonly watcher: number
   /** What was done, for the message of a failure. */
   readonly steps: Array<string>
 }
@@ -206,7 +211,7 @@ const begin = Effect.fnUntraced(function*(random: Random, from: number, count: n
         }
       }
     }
-    histories.push({ number: from + index, random: own, model, people, steps: [] })
+    histories.push({ number: from + index, random: own, model, people, watcher: own.below(PEOPLE), steps: [] })
   }
 
   const rows = yield* sql<{ readonly file_id: number; readonly owner_id: number; readonly name: string }>`
@@ -255,6 +260,7 @@ const begin = Effect.fnUntraced(function*(random: Random, from: number, count: n
 /** Puts some people of some histories under a ban, or out of one. */
 const ban = Effect.fnUntraced(function*(histories: ReadonlyArray<History>, now: number) {
   const sql = yield* SqlClient
+  const coherence = yield* Coherence
   const bans: Array<{ readonly user: number; readonly until: number }> = []
   for (const { model, people, random, steps } of histories) {
     if (!random.chance(0.15)) continue
@@ -264,32 +270,34 @@ const ban = Effect.fnUntraced(function*(histories: ReadonlyArray<History>, now: 
     steps.push(`ban ${person} until ${until}`)
     bans.push({ user: people[person]?.userId ?? 0, until })
   }
-  yield* sql`
+  yield* coherence.transaction((changed) => {
+    changed(...bans.map((one) => userOf(one.user)))
+    return sql`
     update users u set banned_until = b.until
     from unnest(${bigints(bans.map((one) => one.user))}, ${
-    instants(bans.map((one) => new Date(one.until)))
-  }) as b (id, until)
+      instants(bans.map((one) => new Date(one.until)))
+    }) as b (id, until)
     where u.user_id = b.id`
+  })
 })
 
-/** Compares all that can be seen: somebody's role on every name, publicity and locks, and everybody's usage. */
+/** Compares all that can be seen: the watcher's role on every name, publicity and locks, and everybody's usage. */
 const compare = Effect.fnUntraced(function*(histories: ReadonlyArray<History>, now: number) {
   const files = yield* FileRepo
+  const cached = yield* FileLookup
   const sql = yield* SqlClient
   yield* Effect.forEach(
     histories.flatMap((history) => {
-      const c = history.random.below(PEOPLE)
+      const c = history.watcher
       return everybody.flatMap((o) => NAMES.map((name) => ({ history, c, o, name })))
     }),
     Effect.fnUntraced(function*({ c, history, name, o }) {
       const { model, people } = history
       const [caller, owner] = [people[c], people[o]]
       if (caller === undefined || owner === undefined) return assert.fail("no such person")
-      const seen = yield* files.locate({
-        callerId: caller.userId,
-        owner: owner.username,
-        name: FileName.make(name)
-      })
+      const request = { callerId: caller.userId, owner: owner.username, name: FileName.make(name) }
+      const seen = yield* files.locate(request)
+      const remembered = yield* cached.locate(request)
       const file = model.file(o, name)
       const lock = file === undefined ? undefined : model.lock(o, name, now)
       const expected = {
@@ -303,6 +311,12 @@ const compare = Effect.fnUntraced(function*(histories: ReadonlyArray<History>, n
         public: seen?.file?.isPublic,
         lock: held === undefined ? undefined : [held.username, held.expiresAt]
       }
+      const { lock: _, ...visible } = expected
+      assert.deepStrictEqual(
+        { role: remembered?.role, public: remembered?.file?.isPublic },
+        visible,
+        `remembered: ${describe(history)}`
+      )
       assert.deepStrictEqual(found, expected, `${c} on ${o}/${name}: ${describe(history)}`)
     }),
     { concurrency: "unbounded", discard: true }
@@ -324,6 +338,7 @@ const describe = ({ number, steps }: History): string => `history ${number}: ${s
 /** Runs histories `from` to `from + count - 1`; returns how many attempts they were. */
 export const runHistories = Effect.fnUntraced(function*(random: Random, from: number, count: number) {
   const histories = yield* begin(random, from, count, yield* Clock.currentTimeMillis)
+  yield* compare(histories, yield* Clock.currentTimeMillis)
   for (let round = 0; round < ROUNDS; round++) {
     if (random.chance(0.6)) yield* TestClock.adjust((1 + random.below(3)) * 1000)
     const now = yield* Clock.currentTimeMillis

@@ -2,6 +2,8 @@
 import { Effect, Layer } from "effect"
 import { FolderPrefix, isFolder, type Shareable } from "../../../src/protocol/FileName.ts"
 import type { Refusal } from "../../../src/protocol/Refusal.ts"
+import { Coherence } from "../../../src/server/caches/Coherence.ts"
+import { FileLookup } from "../../../src/server/caches/FileLookup.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
 import { FileRepo } from "../../../src/server/files/FileRepo.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
@@ -12,9 +14,10 @@ export const layer = Layer.unwrap(
   Effect.map(
     Storage.folder,
     (dataDir) =>
-      Layer.mergeAll(Storage.layerIn(dataDir), Permissions.layer, FileRepo.layer).pipe(
-        Layer.provide(Storage.config(dataDir))
-      )
+      Layer.mergeAll(Storage.layerIn(dataDir), Permissions.layer, FileRepo.layer, FileLookup.layer, Coherence.layer)
+        .pipe(
+          Layer.provide(Storage.config(dataDir))
+        )
   )
 )
 
