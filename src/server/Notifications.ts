@@ -9,12 +9,12 @@
  *
  * Messages are small keys, never content: whoever hears one looks in the database.
  */
-import { PgClient } from "@effect/sql-pg"
-import { Context, Deferred, Effect, Layer, Queue, Schedule, type Scope } from "effect"
+import { PgClient, PgConnection } from "@effect/sql-pg"
+import { Context, Deferred, Effect, Layer, Queue, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { randomUUID } from "node:crypto"
-import type { Refusal } from "../protocol/Refusal.ts"
+import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import { texts } from "./files/parameters.ts"
 import { decode, encode, OwnMessages } from "./notifications/Envelope.ts"
 import { ServerConfig } from "./ServerConfig.ts"
@@ -27,6 +27,11 @@ const RETRY_EVERY = "250 millis"
 /** What each server says now and then, to itself and to the others. */
 export const BEAT = "beat"
 const BEAT_EVERY = "500 millis"
+
+/** A connection on which nothing has been heard for so long is given up, although nobody has closed it. */
+const SILENCE_MILLIS = 5000
+
+const silent = refuse("3:db", "the connection that listens to other servers has gone silent")
 
 export interface Subscriber {
   /**
@@ -98,7 +103,7 @@ export class Notifications extends Context.Service<Notifications, {
       })
 
       if (isShared) {
-        const client = yield* PgClient.PgClient
+        const { config } = yield* PgClient.PgClient
         const tried = yield* Deferred.make<void>()
         const lost = Effect.sync(() => {
           if (!isListening) return
@@ -107,7 +112,14 @@ export class Notifications extends Context.Service<Notifications, {
           for (const { onLost } of all()) onLost?.()
         })
         const listen = Effect.scoped(Effect.gen(function*() {
-          const heard = yield* client.listen(CHANNEL)
+          const connection = yield* Scope.make()
+          const listening = yield* Scope.make()
+          // The connection first: on one that has gone silent, nobody would hear that we want to hear no more.
+          yield* Effect.addFinalizer((exit) =>
+            Effect.andThen(Scope.close(connection, exit), Scope.close(listening, exit))
+          )
+          const { listen } = yield* Scope.provide(PgConnection.make(config), connection)
+          const heard = yield* Scope.provide(listen(CHANNEL), listening)
           isListening = true
           const find = Effect.andThen(
             Effect.forEach(all(), ({ onFound }) => onFound ?? Effect.void, { discard: true }),
@@ -123,8 +135,13 @@ export class Notifications extends Context.Service<Notifications, {
               hear(message.topic, message.messages, message.sender)
             }
           }))
+          const since = performance.now()
+          const watch = Effect.sleep(BEAT_EVERY).pipe(
+            Effect.repeat({ until: () => performance.now() - Math.max(since, heardUntil) > SILENCE_MILLIS }),
+            Effect.andThen(Effect.fail(silent))
+          )
           // What is heard while somebody looks for what was missed counts at once.
-          yield* Effect.all([find, follow], { concurrency: "unbounded", discard: true })
+          yield* Effect.all([find, follow, watch], { concurrency: "unbounded", discard: true })
         }))
         yield* listen.pipe(
           Effect.ensuring(lost),

@@ -5,7 +5,7 @@ import { randomUUID } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { FileName } from "../../../src/protocol/FileName.ts"
+import { FileName, FolderPrefix } from "../../../src/protocol/FileName.ts"
 import { SessionId, Username } from "../../../src/protocol/Identity.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
 import type { ContentSource } from "../../../src/server/ContentSource.ts"
@@ -99,6 +99,7 @@ export const usage = Effect.fnUntraced(function*(caller: Caller) {
 }, Effect.orDie)
 
 export const name = (text: string): FileName => FileName.make(text)
+export const folderName = (text: string): FolderPrefix => FolderPrefix.make(text)
 
 /** Views of `bytes` in pieces of different lengths, as they would come from a socket. */
 export const inPieces = (bytes: Uint8Array, size = 1000): ReadonlyArray<Uint8Array> => {
