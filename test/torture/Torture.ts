@@ -6,7 +6,8 @@
  * What is done follows from the seed; when exactly a process dies is up to the machine.
  */
 import { Data, Effect } from "effect"
-import { mkdir } from "node:fs/promises"
+import { existsSync } from "node:fs"
+import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Program from "../support/Program.ts"
 import { Random } from "../support/Random.ts"
@@ -30,7 +31,7 @@ const FSCK_EVERY = 20
 
 /** Space is given back without a pause, and little is kept that could not be. */
 const SETTINGS = {
-  FIP_SWEEP_EVERY: "100 millis",
+  FIP_SWEEP_EVERY: "300 millis",
   FIP_KEEP_VERSIONS: "2",
   FIP_KEEP_DELETED_FOR: "500 millis"
 }
@@ -140,8 +141,18 @@ class Torture {
     this.crews[index] = await Crew.start(this.port, this.knownHosts, this.folder, users, this.env)
   }
 
+  /** Somebody who tidies up temporary folders makes stored content go missing, too. */
+  private get mark(): string {
+    return join(this.dataDir, "torture")
+  }
+
+  get wasRemoved(): boolean {
+    return this.points > 0 && !existsSync(this.mark)
+  }
+
   private async prepare(): Promise<void> {
     await mkdir(this.dataDir)
+    await writeFile(this.mark, "")
     if (this.postgres === undefined) await TestDatabase.seedDataDir(this.dataDir)
     await this.startServer()
     this.users = Array.from(
@@ -301,6 +312,12 @@ export const torture = Effect.fnUntraced(function*(options: TortureOptions) {
   )
   return yield* Effect.tryPromise({
     try: () => subject.run(),
-    catch: (cause) => new PromiseBroken({ message: cause instanceof Error ? cause.message : String(cause), cause })
+    catch: (cause) => {
+      const message = cause instanceof Error ? cause.message : String(cause)
+      return new PromiseBroken({
+        message: subject.wasRemoved ? `the folder of the run was removed while it ran: ${message}` : message,
+        cause
+      })
+    }
   })
 }, Effect.scoped)
