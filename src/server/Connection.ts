@@ -92,7 +92,7 @@ export class Connection {
   private readonly fibers = new Set<Fiber.Fiber<unknown, Refusal>>()
   private held = 0
   private gathered = 0
-  private readonly openedAt: number
+  private openedAt: number
   private activeAt: number
   private messageAt = 0
   /** `undefined` once somebody has logged in. */
@@ -151,6 +151,14 @@ export class Connection {
   destroy(): void {
     for (const fiber of this.fibers) fiber.interruptUnsafe()
     this.socket.destroy()
+  }
+
+  /** Takes a time off the clocks: one in which the server itself did not run, or by which its clock was set. */
+  pardon(millis: number): void {
+    this.openedAt += millis
+    this.activeAt += millis
+    this.messageAt += millis
+    this.writer.pardon(millis)
   }
 
   /** Enforces the time limits; called about once a second. */

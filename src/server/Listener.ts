@@ -62,6 +62,9 @@ const sessionOf = (socket: TLSSocket) => (): ProvenSession | undefined => {
 /** Replies that all guests together may leave unread before none of them is answered. */
 const DEAF_BYTES = 64 * 1024 * 1024
 
+/** Time limits are looked at so often. */
+const SWEEP_MILLIS = 1000
+
 /** At most so often is the log told that connections are turned away. */
 const TURNED_AWAY_EVERY_MILLIS = 60_000
 
@@ -189,13 +192,20 @@ export class Listener extends Context.Service<Listener, {
             })
           )
         }
+        let sweptAt = now()
         yield* Effect.suspend(() => {
           const at = now()
+          const off = at - sweptAt - SWEEP_MILLIS
+          sweptAt = at
+          // The machine slept, was too busy, or its clock was set: nobody is late for that.
+          if (Math.abs(off) > SWEEP_MILLIS) {
+            for (const connection of connections) connection.pardon(off)
+          }
           for (const connection of connections) connection.sweep(at)
           door.sweep(at)
           rate.sweep(at)
           return tellOfCrowds(at)
-        }).pipe(Effect.repeat(Schedule.spaced("1 second")), Effect.forkScoped)
+        }).pipe(Effect.repeat(Schedule.spaced(SWEEP_MILLIS)), Effect.forkScoped)
 
         const bound = server.address()
         const port = bound === null || typeof bound === "string" ? config.port : bound.port

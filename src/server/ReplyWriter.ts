@@ -58,6 +58,11 @@ export class ReplyWriter {
     return this.unreadBytes
   }
 
+  /** Takes a time off the clock by which {@link stalledFor} goes. */
+  pardon(millis: number): void {
+    this.progressAt += millis
+  }
+
   reply(id: number, code: Code, body: unknown, ended = false): void {
     if (this.closed) return
     if (!this.corked) {

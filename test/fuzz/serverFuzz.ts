@@ -19,14 +19,16 @@ import { mutate } from "./mutate.ts"
 import { readStream } from "./reference.ts"
 
 const CONNECTIONS = 12
-const HANG_MILLIS = 60_000
+const HANG_MILLIS = 120_000
 /** What a lying size leaves missing is sent after it up to this; beyond it the peer just goes away. */
 const FILL_BYTES = 256 * 1024
 const SENTINEL = 2 ** 40
 const PASSWORD = "the fuzzer's password"
 
-/** Wide enough that what is tried is the server's work and not the door. */
+/** Wide enough that what is tried is the server's work and not the door, and long enough for a machine that is busy. */
 const env = {
+  FIP_GUEST_TIMEOUT: "60 seconds",
+  FIP_MESSAGE_TIMEOUT: "60 seconds",
   FIP_CONNECTION_RATE: "1000000",
   FIP_REQUEST_RATE: "1000000",
   FIP_FILES_PER_USER: "300",
@@ -109,7 +111,7 @@ export const fuzzServer = async (
       const reply = await within(client.next(), "no answer: it hangs")
       if (reply === undefined) {
         if (closes) return false
-        throw new Error("closed without a word")
+        throw new Error("closed without a word", { cause: client.error })
       }
       note(reply)
       if (reply.header.id === sentinel) {
@@ -130,25 +132,39 @@ export const fuzzServer = async (
 
   const worker = async (number: number): Promise<void> => {
     const localAddress = `127.0.11.${number + 1}`
-    const first = await RawClient.open(server.port, { localAddress })
     // Every fourth never logs in.
-    const token = number % 4 === 3 ? undefined : await first.login(`fuzzer_${number}`, PASSWORD)
-    first.close()
-    const seeds = corpus(token)
+    const isGuest = number % 4 === 3
+    /** What a session ends by is tried too; then there is another. */
+    const fresh = async (token?: string): Promise<string> => {
+      const own = await within(RawClient.open(server.port, { localAddress }), "no connection")
+      try {
+        const alive = token !== undefined &&
+          (await within(own.ask("QueryStorage", { id: 1, auth: { token } }), "no answer")).header.code === "1:qa"
+        return alive ? token : await within(own.login(`fuzzer_${number}`, PASSWORD), "no login")
+      } finally {
+        own.close()
+      }
+    }
+    let token = isGuest ? undefined : await fresh()
+    let seeds = corpus(token)
     let client: RawClient | undefined
     for (let round = 0; figures.messages < messages; round++) {
       if (client === undefined) {
         client = await within(RawClient.open(server.port, { localAddress }), "no connection")
         figures.connections++
       }
+      if (!isGuest && round % 20 === 19) {
+        const next = await fresh(token)
+        if (next !== token) seeds = corpus(token = next)
+      }
       const batchSeed = seed + number * 1_000_000 + round
       try {
-        if (!(await batch(client, new Random(batchSeed), seeds, token === undefined))) {
+        if (!(await batch(client, new Random(batchSeed), seeds, isGuest))) {
           client.close()
           client = undefined
         }
       } catch (cause) {
-        throw new Error(`seed ${batchSeed}${token === undefined ? " of a guest" : ""}: ${String(cause)}`, { cause })
+        throw new Error(`seed ${batchSeed}${isGuest ? " of a guest" : ""}: ${String(cause)}`, { cause })
       }
       if (round % 200 === 199) {
         measure()

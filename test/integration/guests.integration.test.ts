@@ -5,9 +5,14 @@
 import { assert, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { once } from "node:events"
+import { mkdir } from "node:fs/promises"
 import { connect, type Socket } from "node:net"
+import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
 import { Server } from "../../src/server/Server.ts"
+import { serve } from "../support/Program.ts"
 import { RawClient, requestBytes } from "../support/RawClient.ts"
+import { TestDatabase } from "../support/TestDatabase.ts"
 import * as TestServer from "../support/TestServer.ts"
 
 const PASSWORD = "correct horse"
@@ -41,7 +46,7 @@ const heartbeat = async (client: RawClient): Promise<void> => {
 }
 
 const short = {
-  loginTimeout: Duration.millis(1500),
+  loginTimeout: Duration.seconds(5),
   guestTimeout: Duration.seconds(1),
   handshakeTimeout: Duration.seconds(1),
   guestRequests: 20,
@@ -154,15 +159,20 @@ it.layer(TestServer.layer(few), { excludeTestServices: true })("a server full of
 
   it.effect("says so to guests that are pushed out after their handshake", () =>
     withPort(async (port) => {
+      // Some are pushed out before they are through, by the others.
       const opened = await Promise.allSettled(
-        Array.from({ length: 12 }, () => RawClient.open(port, localAddress(3)))
+        Array.from({ length: 12 }, async () => {
+          const client = await RawClient.open(port, localAddress(3))
+          await heartbeat(client)
+          return client
+        })
       )
       const guests = opened.flatMap((one) => one.status === "fulfilled" ? [one.value] : [])
-      assert.isAtLeast(guests.length, 3)
+      assert.isAtLeast(guests.length, 2)
       const more = await Promise.all(Array.from({ length: 24 }, (_, i) => silent(port, 10 + i)))
-      const told = await Promise.race(guests.map((guest) => guest.next()))
-      assert.strictEqual(told?.header.code, "2:rlex")
-      assert.strictEqual(told?.body["retry_after_ms"], 1000)
+      const told = await Promise.any(guests.map(async (guest) => await guest.next() ?? Promise.reject(guest)))
+      assert.strictEqual(told.header.code, "2:rlex")
+      assert.strictEqual(told.body["retry_after_ms"], 1000)
       for (const guest of guests) guest.close()
       for (const socket of more) socket.destroy()
     }))
@@ -209,3 +219,26 @@ it.layer(TestServer.layer(slow), { excludeTestServices: true })("a user who is f
       client.close()
     }))
 })
+
+it.live("nobody is late for a time in which the server itself stood still", () =>
+  Effect.gen(function*() {
+    const folder = yield* TestServer.temporaryFolder
+    yield* Effect.promise(async () => {
+      const dataDir = join(folder, "data")
+      await mkdir(dataDir)
+      await TestDatabase.seedDataDir(dataDir)
+      const server = await serve(["0", "--data-dir", dataDir], { env: { FIP_GUEST_TIMEOUT: "1500 millis" } })
+      const client = await RawClient.open(server.port)
+      const request = requestBytes("Heartbeat", { id: 5 })
+      await heartbeat(client)
+      client.write(Buffer.concat([request, request.subarray(0, 100)]))
+      assert.strictEqual((await client.next())?.header.code, "1:hb")
+      server.child.kill("SIGSTOP")
+      await setTimeout(3500)
+      client.write(request.subarray(100))
+      server.child.kill("SIGCONT")
+      assert.strictEqual((await client.next())?.header.code, "1:hb")
+      client.close()
+      await server.stop()
+    })
+  }), 60_000)

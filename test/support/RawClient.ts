@@ -48,6 +48,8 @@ export class RawClient {
   private readonly replies: Array<RawReply> = []
   private readonly waiting: Array<(reply: RawReply | undefined) => void> = []
   private ended = false
+  /** What broke the connection, if it was not just closed. */
+  error: Error | undefined
   /** Resolves when the server has closed the connection. */
   readonly closed: Promise<void>
 
@@ -68,7 +70,9 @@ export class RawClient {
       onFault: () => socket.destroy(new Error("the server sent something that is no header"))
     })
     socket.on("data", (chunk: Buffer) => parser.push(chunk))
-    socket.on("error", () => {})
+    socket.on("error", (error) => {
+      this.error = error
+    })
     this.closed = new Promise((resolve) => {
       socket.on("close", () => {
         this.ended = true
