@@ -5,6 +5,7 @@ import { banCommand, bansCommand, unbanCommand } from "./admin/bans.ts"
 import { certificateCommand } from "./admin/certificate.ts"
 import { fsckCommand } from "./admin/fsck.ts"
 import { inviteCommand, invitesCommand } from "./admin/invites.ts"
+import { logCommand } from "./admin/log.ts"
 import { sessionsCommand } from "./admin/sessions.ts"
 import { usersCommand } from "./admin/users.ts"
 
@@ -18,6 +19,7 @@ export const adminCommandTree = Command.make("admin").pipe(
     bansCommand,
     inviteCommand,
     invitesCommand,
+    logCommand,
     fsckCommand,
     backupCommand,
     restoreCommand,

@@ -60,6 +60,14 @@ export interface ListOptions {
   readonly deleted?: boolean | undefined
 }
 
+export interface ActivityOptions {
+  readonly file?: FileInput | undefined
+  /** At most so many; 100 unless given. */
+  readonly limit?: number | undefined
+  /** `next` of the page before. */
+  readonly before?: number | undefined
+}
+
 /** One line of a listing. */
 export type ListEntry =
   | { readonly _tag: "Folder"; readonly name: string }
@@ -188,7 +196,14 @@ export interface FipClientShape {
   readonly queryStorage: Effect.Effect<ResultOf<"QueryStorage">, RequestError>
   readonly queryUser: Effect.Effect<ResultOf<"QueryUser">, RequestError>
   readonly querySessions: Effect.Effect<ResultOf<"QuerySessions">, RequestError>
-  readonly queryFile: (file: FileInput) => Effect.Effect<FileInfo, RequestError>
+  readonly queryFile: (
+    file: FileInput,
+    options?: { readonly verbose?: boolean | undefined }
+  ) => Effect.Effect<ResultOf<"QueryFile">, RequestError>
+  /** What was done, the newest first: to one file of one's own, or by oneself and to all of one's files. */
+  readonly queryActivity: (
+    options?: ActivityOptions
+  ) => Effect.Effect<ResultOf<"QueryActivity">, RequestError>
   readonly queryVersions: (file: FileInput) => Effect.Effect<ResultOf<"QueryVersions">, RequestError>
   readonly queryPermission: (file: ShareableInput) => Effect.Effect<ResultOf<"QueryPermission">, RequestError>
 

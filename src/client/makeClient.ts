@@ -203,7 +203,12 @@ export const makeClient = Effect.fnUntraced(function*(
     queryStorage: call("QueryStorage", {}),
     queryUser: call("QueryUser", {}),
     querySessions: call("QuerySessions", {}),
-    queryFile: (file) => Effect.flatMap(refOf(file), (file) => call("QueryFile", file)),
+    queryFile: (file, options = {}) =>
+      Effect.flatMap(refOf(file), (file) => call("QueryFile", { ...file, verbose: options.verbose })),
+    queryActivity: ({ before, file, limit } = {}) =>
+      file === undefined
+        ? call("QueryActivity", { before, limit })
+        : Effect.flatMap(refOf(file), (file) => call("QueryActivity", { ...file, before, limit })),
     queryVersions: (file) => Effect.flatMap(refOf(file), (file) => call("QueryVersions", file)),
     queryPermission: (file) => Effect.flatMap(shareableOf(file), (file) => call("QueryPermission", file)),
 

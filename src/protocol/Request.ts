@@ -210,6 +210,26 @@ export const ChangeInfo = Schema.Struct({
 })
 export type ChangeInfo = typeof ChangeInfo.Type
 
+/** Something that somebody did, or tried to. */
+export const ActivityInfo = Schema.Struct({
+  activity_id: Count,
+  at: Timestamp,
+  /** A request's name, `admin …`, or what the server noticed. */
+  action: Schema.String,
+  code: Schema.String,
+  /** Who, and from where; names outlive their users. */
+  username: Schema.optionalKey(Schema.String),
+  address: Schema.String,
+  owner: Schema.optionalKey(Schema.String),
+  name: Schema.optionalKey(Schema.String),
+  /** How often in a row; `at` and `duration_ms` are of the last time. */
+  times: Count,
+  duration_ms: Count,
+  suspicious: Schema.Boolean,
+  detail: Schema.Record(Schema.String, Schema.Union([Schema.String, Schema.Finite, Schema.Boolean]))
+})
+export type ActivityInfo = typeof ActivityInfo.Type
+
 /** How an upload's content changes the file when it is committed; the rules of the request of that name hold. */
 export const UploadMode = Schema.Literals(["create", "write", "replace", "append", "patch"])
 export type UploadMode = typeof UploadMode.Type
@@ -303,8 +323,14 @@ export const Requests = {
     subcategory: 2,
     auth: "token",
     idempotent: true,
-    body: Schema.Struct(Target),
-    result: FileInfo
+    /** `verbose`: with how often it was read. */
+    body: Schema.Struct({ ...Target, verbose: Schema.optionalKey(Schema.Boolean) }),
+    result: Schema.Struct({
+      ...FileInfo.fields,
+      /** How often somebody began to read it, and when last. */
+      reads: Schema.optionalKey(Count),
+      last_read_at: Schema.optionalKey(Timestamp)
+    })
   }),
   QueryStorage: define({
     category: INFO,
@@ -399,6 +425,26 @@ export const Requests = {
       changes: Schema.Array(ChangeInfo),
       /** To be passed as `since`. */
       next: Count
+    })
+  }),
+  QueryActivity: define({
+    category: INFO,
+    subcategory: 2048,
+    auth: "token",
+    idempotent: true,
+    body: Schema.Struct({
+      /** Without a file: what the caller did, and what others did to the caller's files. */
+      owner: Schema.optionalKey(Username),
+      name: Schema.optionalKey(FileName),
+      limit: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1000 }))),
+      /** `next` of the page before. */
+      before: Schema.optionalKey(Count)
+    }),
+    result: Schema.Struct({
+      /** The newest first. */
+      activities: Schema.Array(ActivityInfo),
+      /** Present when there may be more: pass it as `before`. */
+      next: Schema.optionalKey(Count)
     })
   }),
 

@@ -17,21 +17,24 @@ const SEEN_EVERY_MILLIS = 60_000
 /** Sessions of which that is remembered; about a hundred bytes each. */
 const REMEMBERED = 16_384
 
-/** What is noted. Without `AccessStatistics` nothing is kept. */
+/** How long a question waits for what has not been written yet. */
+const PATIENCE = Duration.seconds(2)
+
+/** What is noted, and known. Without `AccessStatistics` nothing is kept. */
 export interface NoteAccess {
   /** Somebody began to read the file. */
   readonly read: (fileId: number) => void
   /** A request of the session came. */
   readonly seen: (sessionId: SessionId) => void
+  /** With all that was noted before the question; `undefined` when nobody has read the file yet. */
+  readonly readsOf: (fileId: number) => Effect.Effect<Reads | undefined, Refusal>
 }
 
 export const NoteAccess = Context.Reference<NoteAccess>("fip/server/NoteAccess", {
-  defaultValue: () => ({ read: () => {}, seen: () => {} })
+  defaultValue: () => ({ read: () => {}, seen: () => {}, readsOf: () => Effect.succeed(undefined) })
 })
 
 export class AccessStatistics extends Context.Service<AccessStatistics, {
-  /** With all that was noted before the question; `undefined` when nobody has read the file yet. */
-  readonly readsOf: (fileId: number) => Effect.Effect<Reads | undefined, Refusal>
   readonly flushers: ReadonlyArray<Pick<BatchedFlusher.BatchedFlusher<never>, "name" | "figures">>
 }>()("fip/server/AccessStatistics") {
   static readonly layerNoDeps = Layer.effectContext(
@@ -73,14 +76,12 @@ export class AccessStatistics extends Context.Service<AccessStatistics, {
           if (notedAt.size >= REMEMBERED) notedAt.clear()
           notedAt.set(sessionId, at)
           sessions.offer({ sessionId, at })
-        }
+        },
+        readsOf: (fileId) => Effect.andThen(Effect.timeoutOption(reads.flush, PATIENCE), repo.readsOf(fileId))
       }
-      const statistics = AccessStatistics.of({
-        readsOf: (fileId) =>
-          Effect.andThen(Effect.timeoutOption(reads.flush, Duration.seconds(2)), repo.readsOf(fileId)),
-        flushers: [reads, sessions]
-      })
-      return Context.make(AccessStatistics, statistics).pipe(Context.add(NoteAccess, note))
+      return Context.make(AccessStatistics, AccessStatistics.of({ flushers: [reads, sessions] })).pipe(
+        Context.add(NoteAccess, note)
+      )
     })
   )
 

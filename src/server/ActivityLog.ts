@@ -5,11 +5,14 @@
  * thing that wait together become one record that counts them. What people typed reaches the terminal and the database
  * only escaped.
  */
-import { Cause, Clock, Context, Duration, Effect, Layer, References, Schedule } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Layer, References, Result, Schedule } from "effect"
 import { isGreaterThanOrEqualTo } from "effect/LogLevel"
 import { randomUUID } from "node:crypto"
 import { printableLine } from "../platform/unsafeText.ts"
+import { Timestamp } from "../protocol/Identity.ts"
+import { makeDecoder } from "../protocol/Json.ts"
 import type { Refusal } from "../protocol/Refusal.ts"
+import { ActivityInfo } from "../protocol/Request.ts"
 import { type Activity, type Detail, RecordActivity } from "./activity/Activity.ts"
 import { ActivityRepo, type ActivityRow, type AdminFilter, type Page, type Recorded } from "./activity/ActivityRepo.ts"
 import * as BatchedFlusher from "./BatchedFlusher.ts"
@@ -31,6 +34,23 @@ const merge = (waiting: Recorded, next: Recorded): Recorded => ({
   times: waiting.times + 1
 })
 
+const decodeDetail = makeDecoder(ActivityInfo.fields.detail, "3:?")
+
+const toInfo = (row: ActivityRow): ActivityInfo => ({
+  activity_id: row.activity_id,
+  at: Timestamp.make(row.at.toISOString()),
+  action: row.action,
+  code: row.code,
+  ...(row.username === null ? {} : { username: row.username }),
+  address: row.address,
+  ...(row.owner === null ? {} : { owner: row.owner }),
+  ...(row.name === null ? {} : { name: row.name }),
+  times: row.times,
+  duration_ms: row.duration_ms,
+  suspicious: row.suspicious,
+  detail: Result.getOrElse(decodeDetail(Buffer.from(row.detail)), () => ({}))
+})
+
 const escaped = (detail: Detail): Detail =>
   Object.fromEntries(
     Object.entries(detail).map(([key, value]) => [key, typeof value === "string" ? printableLine(value) : value])
@@ -38,9 +58,9 @@ const escaped = (detail: Detail): Detail =>
 
 export class ActivityLog extends Context.Service<ActivityLog, {
   /** The user's log, and that of one file: the newest first, with all that happened before the question. */
-  readonly ofUser: (userId: number, page: Page) => Effect.Effect<ReadonlyArray<ActivityRow>, Refusal>
-  readonly ofFile: (fileId: number, page: Page) => Effect.Effect<ReadonlyArray<ActivityRow>, Refusal>
-  readonly list: (filter: AdminFilter) => Effect.Effect<ReadonlyArray<ActivityRow>, Refusal>
+  readonly ofUser: (userId: number, page: Page) => Effect.Effect<ReadonlyArray<ActivityInfo>, Refusal>
+  readonly ofFile: (fileId: number, page: Page) => Effect.Effect<ReadonlyArray<ActivityInfo>, Refusal>
+  readonly list: (filter: AdminFilter) => Effect.Effect<ReadonlyArray<ActivityInfo>, Refusal>
   readonly flusher: BatchedFlusher.BatchedFlusher<Recorded>
 }>()("fip/server/ActivityLog") {
   static readonly layerNoDeps = Layer.effectContext(
@@ -97,8 +117,8 @@ export class ActivityLog extends Context.Service<ActivityLog, {
         Effect.forkScoped
       )
 
-      const upToDate = <A>(query: Effect.Effect<A, Refusal>) =>
-        Effect.andThen(Effect.timeoutOption(flusher.flush, PATIENCE), query)
+      const upToDate = (query: Effect.Effect<ReadonlyArray<ActivityRow>, Refusal>) =>
+        Effect.map(Effect.andThen(Effect.timeoutOption(flusher.flush, PATIENCE), query), (rows) => rows.map(toInfo))
       const log = ActivityLog.of({
         ofUser: (userId, page) => upToDate(repo.ofUser(userId, page)),
         ofFile: (fileId, page) => upToDate(repo.ofFile(fileId, page)),

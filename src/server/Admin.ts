@@ -146,7 +146,8 @@ export class Admin extends Context.Service<Admin, {
           )
           const result = yield* Effect.result(isStoppable(command) ? Effect.raceFirst(work, stopped) : work)
           const code = Result.isSuccess(result) ? "1:ok" : result.failure.code
-          record(adminActivity(command, decoded, code, performance.now() - before))
+          // Who follows the log would be all there is in it.
+          if (command !== "log") record(adminActivity(command, decoded, code, performance.now() - before))
           return yield* Effect.fromResult(result)
         })
 

@@ -12,16 +12,7 @@ import { formatFileRef } from "../protocol/FileName.ts"
 import { Sha256, type UploadId } from "../protocol/Identity.ts"
 import { MAX_PAGE } from "../protocol/Limits.ts"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
-import type {
-  BodyOf,
-  FileInfo,
-  ReadHead,
-  ResultOf,
-  UploadMode,
-  UploadState,
-  VersionInfo,
-  Written
-} from "../protocol/Request.ts"
+import type { BodyOf, ReadHead, ResultOf, UploadMode, UploadState, VersionInfo, Written } from "../protocol/Request.ts"
 import { NoteAccess } from "./AccessStatistics.ts"
 import { FileLookup } from "./caches/FileLookup.ts"
 import type { Caller } from "./Caller.ts"
@@ -87,7 +78,7 @@ export class FileStore extends Context.Service<FileStore, {
   readonly rename: (caller: Caller, body: BodyOf<"Rename">) => Effect.Effect<Written, Refusal>
   readonly copy: (caller: Caller, body: BodyOf<"Copy">) => Effect.Effect<Written, Refusal>
   readonly restore: (caller: Caller, body: BodyOf<"Restore">) => Effect.Effect<Written, Refusal>
-  readonly queryFile: (caller: Caller, body: BodyOf<"QueryFile">) => Effect.Effect<FileInfo, Refusal>
+  readonly queryFile: (caller: Caller, body: BodyOf<"QueryFile">) => Effect.Effect<ResultOf<"QueryFile">, Refusal>
   readonly queryVersions: (
     caller: Caller,
     body: BodyOf<"QueryVersions">
@@ -274,7 +265,12 @@ export class FileStore extends Context.Service<FileStore, {
         queryFile: Effect.fnUntraced(function*(caller, body) {
           const place = yield* locate(caller, body)
           const file = yield* Effect.fromResult(permit(place, "read"))
-          return toFileInfo(place.owner.username, file, place.role ?? "READ")
+          const info = toFileInfo(place.owner.username, file, place.role ?? "READ")
+          if (body.verbose !== true) return info
+          const known = yield* note.readsOf(file.fileId)
+          return known === undefined
+            ? { ...info, reads: 0 }
+            : { ...info, reads: known.reads, last_read_at: timestamp(known.lastAt) }
         }),
         queryVersions: Effect.fnUntraced(function*(caller, body) {
           const place = yield* locate(caller, body)

@@ -7,10 +7,12 @@
 import { Context, Effect, Layer } from "effect"
 import type { Fingerprint } from "../protocol/Identity.ts"
 import { AccessStatistics } from "./AccessStatistics.ts"
+import { ActivityQueries } from "./activity/ActivityQueries.ts"
 import { ActivityLog } from "./ActivityLog.ts"
 import { Admin } from "./Admin.ts"
 import { certificateCommands } from "./admin/handlers/certificate.ts"
 import { inviteCommands } from "./admin/handlers/invites.ts"
+import { logCommands } from "./admin/handlers/log.ts"
 import { storageCommands } from "./admin/handlers/storage.ts"
 import { userCommands } from "./admin/handlers/users.ts"
 import { Backup } from "./backup/Backup.ts"
@@ -22,6 +24,7 @@ import { Fsck } from "./files/Fsck.ts"
 import { Reclaimer } from "./files/Reclaimer.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
 import { FileStore } from "./FileStore.ts"
+import { activityHandlers } from "./handlers/activity.ts"
 import { authHandlers } from "./handlers/auth.ts"
 import { feedHandlers } from "./handlers/feed.ts"
 import { fileHandlers } from "./handlers/file.ts"
@@ -66,6 +69,7 @@ export class Server extends Context.Service<Server, {
       const users = yield* UserManager
       const handlers = {
         ...yield* infoHandlers,
+        ...yield* activityHandlers,
         ...yield* authHandlers,
         ...yield* fileHandlers,
         ...yield* permissionHandlers,
@@ -78,6 +82,7 @@ export class Server extends Context.Service<Server, {
         ...yield* userCommands,
         ...yield* inviteCommands,
         ...yield* storageCommands,
+        ...yield* logCommands,
         ...yield* certificateCommands
       })
     }))),
@@ -88,6 +93,7 @@ export class Server extends Context.Service<Server, {
         InviteRepo.layer,
         Permissions.layer,
         FileStore.layer,
+        ActivityQueries.layer,
         Feed.layer,
         Reclaimer.layerBackground,
         Fsck.layer,

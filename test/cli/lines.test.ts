@@ -83,6 +83,9 @@ const LINES: ReadonlyArray<readonly [line: string, call: Call]> = [
   ["QUERY user", ["queryUser"]],
   ["QUERY sessions", ["querySessions"]],
   ["QUERY file f", ["queryFile", "f"]],
+  ["QUERY file f --verbose", ["queryFile", "f", { verbose: true }]],
+  ["QUERY activity", ["queryActivity"]],
+  ["QUERY activity ~bob_jones/f --limit 5 --before 12", ["queryActivity", "~bob_jones/f", { limit: 5, before: 12 }]],
   ["QUERY permission f bob_jones", ["queryPermission", "~bob_jones/f"]],
   ["QUERY versions ~bob_jones/f", ["queryVersions", "~bob_jones/f"]],
 

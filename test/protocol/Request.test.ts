@@ -96,6 +96,7 @@ describe("the body of every request", () => {
 
   it("is refused with the field's name when one it needs is missing", () => {
     const needed: { readonly [name: string]: ReadonlyArray<string> } = {
+      QueryActivity: [],
       Login: ["device"],
       ChangePassword: ["new_password"],
       Patch: ["name", "position"],

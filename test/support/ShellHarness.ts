@@ -128,7 +128,35 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
     queryStorage: answer(storage, "queryStorage"),
     queryUser: answer({ username: me, created_at: at, sessions: 1, ...storage }, "queryUser"),
     querySessions: answer({ sessions: [] }, "querySessions"),
-    queryFile: (file) => answer(info("notes.txt"), "queryFile", shown(file)),
+    queryFile: (file, options) =>
+      answer(
+        options?.verbose === true ? { ...info("notes.txt"), reads: 7, last_read_at: at } : info("notes.txt"),
+        "queryFile",
+        shown(file),
+        ...given(options)
+      ),
+    queryActivity: (options = {}) =>
+      answer(
+        {
+          activities: [{
+            activity_id: 8,
+            at,
+            action: "Read",
+            code: "1:read",
+            username: "bob_jones",
+            address: "192.0.2.9",
+            owner: me,
+            name: "notes.txt",
+            times: 3,
+            duration_ms: 2,
+            suspicious: false,
+            detail: {}
+          }]
+        },
+        "queryActivity",
+        ...(options.file === undefined ? [] : [shown(options.file)]),
+        ...given({ ...options, file: undefined })
+      ),
     queryVersions: (file) => answer({ owner: me, name: written.name, versions: [] }, "queryVersions", shown(file)),
     queryPermission: (file) =>
       answer({ owner: me, name: written.name, public: false, grants: [] }, "queryPermission", shown(file)),

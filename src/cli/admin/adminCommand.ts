@@ -9,7 +9,7 @@ import type { AdminCommandName, AdminInput, AdminResult } from "../../server/adm
 import { ShellExit } from "../connect.ts"
 import { dataDirOf } from "../serverSettings.ts"
 import { ExitStatus, failureOf, type UsageError } from "../shell/Failure.ts"
-import { Output } from "../shell/Output.ts"
+import { Output, type OutputClosed } from "../shell/Output.ts"
 import { JsonMode, note, type Outcome, reportFailure, reportOutcome } from "../shell/Report.ts"
 import { ask, type NoServer } from "./AdminClient.ts"
 import { type OnProgress, withProgress } from "./adminProgress.ts"
@@ -40,28 +40,44 @@ const fail = Effect.fnUntraced(function*(command: string, error: NoServer | Refu
 
 type Fault = NoServer | Refusal | UsageError
 
-/** Runs a command and says what came of it; `work` is given the data folder. */
-export const runAdmin = <R extends object>(
-  name: string,
-  common: { readonly dataDir: Option.Option<string>; readonly json: boolean },
-  work: (dataDir: string, onProgress: OnProgress) => Effect.Effect<{ readonly result: R; readonly said: Said }, Fault>
+/** What the common flags gave. */
+type Common = Command.Command.Config.Infer<typeof adminFlags>
+
+/** Runs a command that asks the server of a data folder, shows results as it was told to, and ends as it went. */
+export const asking = <A, R>(
+  command: string,
+  given: Common,
+  run: (dataDir: string) => Effect.Effect<A, Fault | OutputClosed | ShellExit, R>
 ) =>
-  Effect.gen(function*() {
-    const dataDir = yield* dataDirOf(Option.getOrUndefined(common.dataDir))
-    const { result, said: { both, failed, ...said } } = yield* withProgress((onProgress) => work(dataDir, onProgress))
-    yield* reportOutcome(name, { code: "1:ok", result: { ...result }, ...said })
-    if (both === true && !common.json) yield* note(said.message)
-    if (failed === true) return yield* new ShellExit({ status: ExitStatus.REFUSED })
-  }).pipe(
+  dataDirOf(Option.getOrUndefined(given.dataDir)).pipe(
+    Effect.flatMap(run),
+    Effect.asVoid,
     Effect.catchTags({
-      NoServer: (error) => fail(name, error),
-      Refusal: (error) => fail(name, error),
-      UsageError: (error) => fail(name, error),
+      NoServer: (error) => fail(command, error),
+      Refusal: (error) => fail(command, error),
+      UsageError: (error) => fail(command, error),
       // Who reads the output has had enough.
       OutputClosed: () => Effect.void
     }),
-    Effect.provideService(JsonMode, common.json),
+    Effect.provideService(JsonMode, given.json),
     Effect.provide(Output.layer)
+  )
+
+/** Runs a command and says what came of it; `work` is given the data folder. */
+export const runAdmin = <R extends object>(
+  name: string,
+  common: Common,
+  work: (dataDir: string, onProgress: OnProgress) => Effect.Effect<{ readonly result: R; readonly said: Said }, Fault>
+) =>
+  asking(
+    name,
+    common,
+    Effect.fnUntraced(function*(dataDir) {
+      const { result, said: { both, failed, ...said } } = yield* withProgress((onProgress) => work(dataDir, onProgress))
+      yield* reportOutcome(name, { code: "1:ok", result: { ...result }, ...said })
+      if (both === true && !common.json) yield* note(said.message)
+      if (failed === true) return yield* new ShellExit({ status: ExitStatus.REFUSED })
+    })
   )
 
 /** Defines the command that asks `name`; its last word is the word that people type. */

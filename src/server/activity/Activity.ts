@@ -20,6 +20,8 @@ export interface Activity {
   /** Which file; an owner without a name is the account that an administrator did something to. */
   readonly owner?: string | undefined
   readonly name?: string | undefined
+  /** Where it was before, when this gave it another owner or name. */
+  readonly movedFrom?: { readonly owner: string | undefined; readonly name: string } | undefined
   readonly durationMillis: number
   /** Somebody should look at it. */
   readonly suspicious: boolean

@@ -6,6 +6,7 @@ import type { Refusal } from "../../protocol/Refusal.ts"
 import { databaseRefusal } from "../Database.ts"
 import { bigints, booleans, instants, texts } from "../files/parameters.ts"
 import type { Activity } from "./Activity.ts"
+import { whereabouts } from "./whereabouts.ts"
 
 /** Something that happened once or, when nothing of it but the time differs, several times in a row. */
 export interface Recorded extends Activity {
@@ -76,6 +77,7 @@ export class ActivityRepo extends Context.Service<ActivityRepo, {
 
       return ActivityRepo.of({
         add: (origin, records) => {
+          const files = whereabouts(records)
           const of = <A>(pick: (record: Recorded) => A | undefined) => records.map((record) => pick(record) ?? null)
           return sql`
             insert into activity (
@@ -98,9 +100,13 @@ export class ActivityRepo extends Context.Service<ActivityRepo, {
               ${bigints(records.map(({ times }) => times))},
               ${bigints(records.map(({ durationMillis }) => Math.min(durationMillis, 2 ** 31 - 1)))},
               ${booleans(records.map(({ suspicious }) => suspicious))},
-              ${texts(records.map(({ detail }) => JSON.stringify(detail)))}
+              ${texts(records.map(({ detail }) => JSON.stringify(detail)))},
+              ${texts(files.map(({ owner }) => owner ?? null))},
+              ${texts(files.map(({ name }) => name ?? null))},
+              ${booleans(files.map(({ gone }) => gone))}
             ) as r (
-              sequence, at, action, code, user_id, username, address, owner, name, times, duration_ms, suspicious, detail
+              sequence, at, action, code, user_id, username, address, owner, name, times, duration_ms, suspicious, detail,
+              owner_now, name_now, gone
             )
             left join lateral (
               select user_id from users where username_key = lower(r.username) offset 0
@@ -108,13 +114,17 @@ export class ActivityRepo extends Context.Service<ActivityRepo, {
             left join lateral (select user_id from users where username_key = lower(r.owner) offset 0) o on true
             left join lateral (
               select coalesce(
-                (select file_id from files where owner_id = o.user_id and name = r.name and deleted_at is null),
                 (
                   select file_id from files
-                  where owner_id = o.user_id and name = r.name and deleted_at is not null
+                  where not r.gone and owner_id = n.user_id and name = r.name_now and deleted_at is null
+                ),
+                (
+                  select file_id from files
+                  where owner_id = n.user_id and name = r.name_now and deleted_at is not null
                   order by deleted_at desc limit 1
                 )
               ) as file_id
+              from users n where n.username_key = lower(r.owner_now)
               offset 0
             ) f on r.name is not null
             order by r.sequence

@@ -97,6 +97,9 @@ export const activityOf = (address: string, answered: Answered): Activity | unde
     address,
     owner: target?.owner,
     name: target?.name,
+    movedFrom: isDone && (request === "Rename" || request === "Transfer") && body !== undefined && "name" in body
+      ? { owner: "owner" in body ? body.owner ?? caller?.username : caller?.username, name: body.name }
+      : undefined,
     durationMillis: Math.round(millis),
     suspicious: code === "3:bad",
     notable: isDone && kept?.notable === true,

@@ -6,7 +6,7 @@ import { type Result, Schema } from "effect"
 import { Fingerprint, SessionId, Timestamp, Username } from "../../protocol/Identity.ts"
 import { type Decoder, makeDecoder } from "../../protocol/Json.ts"
 import type { Refusal } from "../../protocol/Refusal.ts"
-import { Count, Storage } from "../../protocol/Request.ts"
+import { ActivityInfo, Count, Storage } from "../../protocol/Request.ts"
 
 const Empty = Schema.Struct({})
 
@@ -213,6 +213,19 @@ export const AdminCommands = {
     }),
     result: AdminBackup,
     isStoppable: true
+  }),
+  log: define({
+    input: Schema.Struct({
+      username: Schema.optionalKey(Username),
+      /** How far back. */
+      since_ms: Schema.optionalKey(Millis),
+      suspicious: Schema.Boolean,
+      limit: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 10_000 })),
+      /** Only what was recorded after this one, the oldest first. */
+      after: Schema.optionalKey(Count)
+    }),
+    /** The newest first, unless `after` was given. */
+    result: Schema.Struct({ activities: Schema.Array(ActivityInfo) })
   }),
   "certificate show": define({ input: Empty, result: AdminCertificate }),
   "certificate rotate": define({

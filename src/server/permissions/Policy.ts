@@ -36,6 +36,7 @@ const NEEDED = {
   rename: "OWNER",
   delete: "OWNER",
   queryPermissions: "MANAGE",
+  queryActivity: "OWNER",
   /** Grant and revoke READ and EDIT. */
   share: "MANAGE",
   /** Grant and revoke MANAGE. */

@@ -1,11 +1,12 @@
 /** QUERY: what the server knows about the user, their files and their sessions. */
-import { Effect } from "effect"
-import { Command } from "effect/cli"
+import { Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
 import { FipClient } from "../../../client/FipClient.ts"
 import { type FolderPrefix, formatFileRef } from "../../../protocol/FileName.ts"
 import type { Storage } from "../../../protocol/Request.ts"
-import { formatBytes, formatPairs, formatTable, formatTime } from "../format.ts"
-import { shareableTarget, target, targetOf } from "../inputs.ts"
+import { formatActivities } from "../activity.ts"
+import { formatBytes, formatCount, formatPairs, formatTable, formatTime } from "../format.ts"
+import { count, file as fileArgument, shareableTarget, target, targetOf } from "../inputs.ts"
 import { CommandFacts, shellCommand } from "../ShellCommand.ts"
 import { list } from "./list.ts"
 
@@ -51,14 +52,25 @@ const user = shellCommand({
 const file = shellCommand({
   name: "QUERY FILE",
   summary: "One file: size, version, times, your role",
-  examples: [{ command: "QUERY file notes.txt" }],
+  examples: [
+    { command: "QUERY file notes.txt" },
+    { command: "QUERY file notes.txt --verbose", description: "also how often it was read, and when last" }
+  ],
   json: "`owner`, `name`, `size`, `version`, `created_at`, `modified_at`, `role`, `public`; `locked_by` and " +
-    "`locked_until` while it is locked; `sha256` where it is known",
-  input: target,
+    "`locked_until` while it is locked; `sha256` where it is known; with `--verbose` `reads` and " +
+    "`last_read_at`",
+  input: {
+    ...target,
+    verbose: Flag.Boolean("verbose").pipe(
+      Flag.withAlias("v"),
+      Flag.withDescription("also how often it was read, and when last"),
+      Flag.withDefault(false)
+    )
+  },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
     const ref = yield* targetOf(input)
-    const result = yield* client.queryFile(ref)
+    const result = yield* client.queryFile(ref, { verbose: input.verbose ? true : undefined })
     const text = formatPairs([
       ["name", result.name],
       ["owner", result.owner],
@@ -71,7 +83,9 @@ const file = shellCommand({
       ...(result.locked_by === undefined || result.locked_until === undefined
         ? []
         : [["locked", `by ${result.locked_by} until ${formatTime(result.locked_until)}`] as const]),
-      ["sha256", result.sha256 ?? "not known yet"]
+      ["sha256", result.sha256 ?? "not known yet"],
+      ...(result.reads === undefined ? [] : [["read", formatCount(result.reads, "time")] as const]),
+      ...(result.last_read_at === undefined ? [] : [["last read", formatTime(result.last_read_at)] as const])
     ])
     return { code: "1:qa", message: `the file ${formatFileRef(ref)}`, result, text }
   })
@@ -165,15 +179,47 @@ const versions = shellCommand({
   })
 })
 
+const activity = shellCommand({
+  name: "QUERY ACTIVITY",
+  summary: "What you did, and what others did to your files; or all that was done to one of them",
+  examples: [
+    { command: "QUERY activity" },
+    { command: "QUERY activity notes.txt", description: "who read or changed this file, from where" }
+  ],
+  json: "`activities` (an array, the newest first, of `activity_id`, `at`, `action`, `code`, `username` (who), " +
+    "`address`, `owner`, `name`, `times`, `duration_ms`, `suspicious`, `detail`), `next` (for `--before`) when there " +
+    "may be more",
+  input: {
+    file: fileArgument.pipe(Argument.optional),
+    limit: count("limit", 1, "at most so many records (default 100)").pipe(Flag.optional),
+    before: count("before", 0, "only records older than this one").pipe(Flag.optional)
+  },
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const ref = Option.getOrUndefined(input.file)
+    const result = yield* client.queryActivity({
+      file: ref,
+      limit: Option.getOrUndefined(input.limit),
+      before: Option.getOrUndefined(input.before)
+    })
+    return {
+      code: "1:qa",
+      message: ref === undefined ? "your activity" : `what was done to ${formatFileRef(ref)}`,
+      result,
+      text: formatActivities(result.activities)
+    }
+  })
+})
+
 const query = Command.make("query").pipe(
-  Command.withDescription("Ask about storage, user, file, permission, sessions or versions"),
+  Command.withDescription("Ask about storage, user, file, permission, sessions, versions or activity"),
   Command.annotate(CommandFacts, {
     title: "QUERY",
     kind: "request",
     publicWords: Number.POSITIVE_INFINITY,
     json: "depends on what is asked"
   }),
-  Command.withSubcommands([storage, user, file, permission, sessions, versions])
+  Command.withSubcommands([storage, user, file, permission, sessions, versions, activity])
 )
 
 export const queryCommands = [list, query] as const
