@@ -38,6 +38,8 @@ const SETTINGS = {
 
 export interface TortureOptions {
   readonly points: number
+  /** No point begins later than so many minutes after the first. */
+  readonly minutes?: number | undefined
   readonly seed: number
   readonly database: "embedded" | "postgres"
   /** Where everything is kept, and stays; in a folder that is removed unless given. */
@@ -279,7 +281,9 @@ class Torture {
 
   async run(): Promise<Figures> {
     await this.prepare()
-    while (this.points < this.options.points) {
+    const { minutes = Infinity, points } = this.options
+    const end = Date.now() + minutes * 60_000
+    while (this.points < points && Date.now() < end) {
       await this.work()
       await this.verify()
       this.points++

@@ -1,6 +1,7 @@
 /**
- * `npm run torture -- --points 1000 --seed 1 [--database postgres] [--keep folder]`: prints figures and how it ended, in
- * one line of JSON, whatever ends it. With `--keep` everything is kept in that new folder.
+ * `npm run torture -- --points 1000 --seed 1 [--database postgres] [--minutes 60] [--keep folder]`: prints figures and how
+ * it ended, in one line of JSON, whatever ends it. After `--minutes` no other point begins, and what is looked at after
+ * the last one is. With `--keep` everything is kept in that new folder.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Exit } from "effect"
@@ -14,14 +15,20 @@ const { values } = parseArgs({
     points: { type: "string", default: "100" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     database: { type: "string", default: "embedded" },
+    minutes: { type: "string" },
     keep: { type: "string" }
   }
 })
 const points = Number(values.points)
 const seed = Number(values.seed)
+const minutes = values.minutes === undefined ? undefined : Number(values.minutes)
 const { database } = values
 if (!Number.isSafeInteger(points) || points < 1 || !Number.isSafeInteger(seed)) {
   console.error("--points and --seed are whole numbers")
+  process.exit(2)
+}
+if (minutes !== undefined && !(minutes > 0)) {
+  console.error("--minutes is a number")
   process.exit(2)
 }
 if (database !== "embedded" && database !== "postgres") {
@@ -44,7 +51,7 @@ const said = (ended: string, figures = last) =>
 
 /** A failure that nobody foresaw is one, too. */
 const report = (exit: Exit.Exit<Figures, PromiseBroken>) => {
-  if (Exit.isSuccess(exit)) return said("well", exit.value)
+  if (Exit.isSuccess(exit)) return said(exit.value.points < points ? "in time" : "well", exit.value)
   if (Exit.hasInterrupts(exit)) return said("interrupted")
   return Effect.andThen(
     said("badly"),
@@ -56,4 +63,4 @@ const report = (exit: Exit.Exit<Figures, PromiseBroken>) => {
 }
 
 // Also when it is interrupted, everything that it started ends.
-torture({ points, seed, database, folder, onPoint }).pipe(Effect.onExit(report), NodeRuntime.runMain)
+torture({ points, minutes, seed, database, folder, onPoint }).pipe(Effect.onExit(report), NodeRuntime.runMain)
