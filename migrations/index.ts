@@ -18,6 +18,7 @@ import sharing from "./0007_sharing.ts"
 import cluster from "./0008_cluster.ts"
 import activity from "./0009_activity.ts"
 import changes from "./0010_changes.ts"
+import storage from "./0011_storage.ts"
 import commits from "./0013_commits.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
@@ -31,5 +32,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0008_cluster": cluster,
   "0009_activity": activity,
   "0010_changes": changes,
+  "0011_storage": storage,
   "0013_commits": commits
 }

@@ -6,6 +6,8 @@ import { databaseRefusal } from "../Database.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { SegmentId } from "./Extent.ts"
 import { bigints, uuids } from "./parameters.ts"
+import { stillCurrent } from "./rows.ts"
+import type { OldExtent } from "./Surplus.ts"
 
 /** Blocks of a segment that an extent needs, with their checksums. */
 export interface LiveRun {
@@ -31,6 +33,17 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
     now: number,
     batch: number
   ) => Effect.Effect<{ readonly seen: number; readonly dropped: number }, Refusal>
+  /** Owners of files that `dropVersions` would look at. */
+  readonly dueOwners: (now: number) => Effect.Effect<ReadonlyArray<number>, Refusal>
+  /**
+   * How many bytes of the disk earlier versions and deleted files of an owner may take, and how many they take at most:
+   * those that they share are counted several times.
+   */
+  readonly oldBytes: (ownerId: number) => Effect.Effect<{ readonly allowed: number; readonly most: number }, Refusal>
+  /** The extents of those files: the current ones, then the others from the latest to the oldest. */
+  readonly oldExtents: (ownerId: number) => Effect.Effect<ReadonlyArray<OldExtent>, Refusal>
+  /** Drops what ceased to be current by then; how many versions. */
+  readonly trim: (ownerId: number, endedBy: number) => Effect.Effect<number, Refusal>
   /** Files of which versions were dropped and extents may have to be. */
   readonly filesWithDropped: (batch: number) => Effect.Effect<ReadonlyArray<number>, Refusal>
   /** Removes the extents that no version has any more, at most so many; the segments that have less to hold now. */
@@ -49,7 +62,7 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
     ReclaimRepo,
     Effect.gen(function*() {
       const sql = yield* SqlClient
-      const { keepDeletedFor, keepVersions, keepVersionsFor } = yield* ServerConfig
+      const { bytesPerUser, keepDeletedFor, keepVersions, keepVersionsFor } = yield* ServerConfig
 
       return ReclaimRepo.of({
         dropVersions: (now, batch) =>
@@ -61,6 +74,70 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
             onFailure: databaseRefusal,
             onSuccess: ([row]) => row ?? { seen: 0, dropped: 0 }
           })),
+
+        dueOwners: (now) =>
+          sql<{ readonly owner_id: number }>`
+            select distinct f.owner_id from outdated o
+            cross join lateral (select x.owner_id from files x where x.file_id = o.file_id offset 0) f
+            where o.due_at <= ${new Date(now)}::timestamptz`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: (rows) => rows.map((row) => row.owner_id) })
+          ),
+
+        oldBytes: (ownerId) =>
+          sql<{ readonly allowed: number; readonly most: number }>`
+            select
+              coalesce(
+                (select coalesce(u.bytes_limit, ${bytesPerUser}::bigint) from users u where u.user_id = ${ownerId}::bigint),
+                0
+              ) as allowed,
+              coalesce(sum(e.bytes), 0)::bigint as most
+            from outdated_files(${ownerId}::bigint) f
+            cross join lateral (
+              select sum(x.length) as bytes from extents x
+              where x.file_id = f.file_id and (x.until_version < ${stillCurrent} or f.deleted_at is not null)
+              offset 0
+            ) e`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: ([row]) => row ?? { allowed: 0, most: 0 } })
+          ),
+
+        oldExtents: (ownerId) =>
+          sql<{
+            readonly segment_id: string
+            readonly segment_offset: number
+            readonly length: number
+            readonly is_current: boolean
+            readonly ended_at: Date | null
+          }>`
+            select e.segment_id, e.segment_offset, e.length, e.is_current, e.ended_at
+            from outdated_files(${ownerId}::bigint) f
+            cross join lateral (
+              select x.segment_id, x.segment_offset, x.length,
+                x.until_version = ${stillCurrent} and f.deleted_at is null as is_current,
+                case when x.until_version = ${stillCurrent} then f.deleted_at else v.created_at end as ended_at
+              from extents x
+              left join lateral (
+                select w.created_at from versions w where w.file_id = x.file_id and w.version = x.until_version offset 0
+              ) v on true
+              where x.file_id = f.file_id
+              offset 0
+            ) e
+            order by e.is_current desc, e.ended_at desc nulls last`.pipe(Effect.mapBoth({
+            onFailure: databaseRefusal,
+            onSuccess: (rows) =>
+              rows.map((row) => ({
+                segment: SegmentId(row.segment_id),
+                offset: row.segment_offset,
+                length: row.length,
+                // The version after it is gone, too: nothing is older.
+                endedAt: row.is_current ? undefined : row.ended_at?.getTime() ?? 0
+              }))
+          })),
+
+        trim: (ownerId, endedBy) =>
+          sql<{ readonly dropped: number }>`
+            select trim_owner(${ownerId}::bigint, ${new Date(endedBy)}::timestamptz) as dropped`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: ([row]) => row?.dropped ?? 0 })
+          ),
 
         filesWithDropped: (batch) =>
           sql<{ readonly file_id: number }>`

@@ -14,6 +14,7 @@ import type { SegmentId } from "./Extent.ts"
 import { GracePeriods, type Ticket } from "./GracePeriods.ts"
 import { ReclaimRepo } from "./ReclaimRepo.ts"
 import { SegmentStore } from "./SegmentStore.ts"
+import { cutoff } from "./Surplus.ts"
 
 /** Segments are looked at so much less often than versions are dropped. */
 const SWEEPS_PER_LOOK = 10
@@ -82,14 +83,25 @@ export class Reclaimer extends Context.Service<Reclaimer, {
         }
       })
 
+      /** Drops the oldest of what is kept of an owner, when it takes more of the disk than the owner's files may. */
+      const bound = Effect.fnUntraced(function*(ownerId: number) {
+        const { allowed, most } = yield* repo.oldBytes(ownerId)
+        if (most <= allowed) return 0
+        const endedBy = cutoff(yield* repo.oldExtents(ownerId), allowed)
+        return endedBy === undefined ? 0 : yield* repo.trim(ownerId, endedBy)
+      })
+
       const sweepVersions = Effect.gen(function*() {
         const now = yield* Clock.currentTimeMillis
+        // Those whose files have changed since the last sweep.
+        const owners = yield* repo.dueOwners(now)
         let count = 0
         while (true) {
           const { dropped, seen } = yield* repo.dropVersions(now, FILE_BATCH)
           count += dropped
           if (seen < FILE_BATCH) break
         }
+        for (const owner of owners) count += yield* bound(owner)
         yield* dropExtents
         return count
       })

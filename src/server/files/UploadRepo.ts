@@ -57,6 +57,12 @@ export class UploadRepo extends Context.Service<UploadRepo, {
   readonly insert: (upload: Upload, expiresAt: Date) => Effect.Effect<void, Refusal>
   /** `undefined`: the user has no such upload. */
   readonly find: (uploadId: UploadId, userId: number) => Effect.Effect<SavedUpload | undefined, Refusal>
+  /** How many uploads of a user are not finished, and the noted bytes of those, but one, that an owner is to pay for. */
+  readonly unfinished: (
+    userId: number,
+    ownerId: number,
+    except: UploadId | undefined
+  ) => Effect.Effect<{ readonly uploads: number; readonly bytes: number }, Refusal>
   readonly save: (uploadId: UploadId, runs: ReadonlyArray<Run>, expiresAt: Date) => Effect.Effect<void, Refusal>
   /** Puts off the end of uploads that are in use. */
   readonly touch: (
@@ -119,6 +125,22 @@ export class UploadRepo extends Context.Service<UploadRepo, {
                 }
               }
             })
+          ),
+
+        unfinished: (userId, ownerId, except) =>
+          sql<{ readonly uploads: number; readonly bytes: number }>`
+            select
+              (select count(*) from uploads u where u.user_id = ${userId}::bigint and u.outcome is null) as uploads,
+              (
+                select coalesce(sum(r.bytes), 0)::bigint
+                from uploads u
+                cross join lateral (
+                  select sum(x.length) as bytes from upload_runs x where x.upload_id = u.upload_id offset 0
+                ) r
+                where u.owner_id = ${ownerId}::bigint and u.outcome is null
+                  and u.upload_id is distinct from ${except ?? null}::uuid
+              ) as bytes`.pipe(
+            Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: ([row]) => row ?? { uploads: 0, bytes: 0 } })
           ),
 
         save: (uploadId, runs, expiresAt) =>

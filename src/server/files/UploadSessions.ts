@@ -37,6 +37,8 @@ export class UploadSession {
   writer: SegmentWriter | undefined
   /** The owner had room for the content up to here. */
   clearedTo: number
+  /** What has arrived since that was looked at. */
+  unclearedBytes = 0
   unsavedBytes = 0
   isSaving = false
   usedAt: number

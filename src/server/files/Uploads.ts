@@ -19,7 +19,7 @@ import { Committer } from "./Committer.ts"
 import { SegmentId, spansOf } from "./Extent.ts"
 import { FileRepo } from "./FileRepo.ts"
 import { timestamp } from "./Listing.ts"
-import { store as decideStore } from "./Rules.ts"
+import { type Place, store as decideStore, type Stored, type Storing } from "./Rules.ts"
 import { SegmentStore } from "./SegmentStore.ts"
 import { sliceChunks } from "./UploadContent.ts"
 import { UploadRepo } from "./UploadRepo.ts"
@@ -27,6 +27,24 @@ import { type UploadSession, UploadSessions } from "./UploadSessions.ts"
 
 /** The quota is asked about so far ahead of what has arrived, when the size is not known. */
 const CLEAR_BYTES = 64 * 1024 * 1024
+
+/** It is asked about again after so much has arrived: others fill the room that was there, too. */
+const RECLEAR_BYTES = 16 * 1024 * 1024
+
+/** Uploads of a user that are not finished. */
+const MAX_UNFINISHED = 100
+
+/** Decides on storing while so many bytes, which nobody pays for yet, belong to other uploads that are not finished. */
+const decideBeside = (others: number, place: Place, storing: Storing): Result.Result<Stored, Refusal> => {
+  const { owner } = place
+  const decided = decideStore({ ...place, owner: { ...owner, bytesUsed: owner.bytesUsed + others } }, storing)
+  return Result.isFailure(decided) && Result.isSuccess(decideStore(place, storing))
+    ? Result.fail(refuse(
+      "2:quota",
+      `over the quota: ${others} bytes are held by uploads that are not finished; finish or abort them, or wait until they expire`
+    ))
+    : decided
+}
 
 type Proof = BodyOf<"UploadCommit">
 export type Claim = Exclude<BodyOf<"UploadStatus">["claim"], undefined>
@@ -86,9 +104,11 @@ export class Uploads extends Context.Service<Uploads, {
         const place = yield* files.locate({ callerId: caller.userId, owner, name })
         if (place === undefined) return yield* noSuchFile(formatFileRef({ owner, name }))
         const storing = { mode, position, expected }
-        yield* Effect.fromResult(decideStore(place, { ...storing, length }))
-        const ahead = decideStore(place, { ...storing, length: length + CLEAR_BYTES })
-        session.clearedTo = length + (Result.isSuccess(ahead) ? CLEAR_BYTES : 0)
+        const others = yield* repo.unfinished(caller.userId, session.upload.ownerId, session.upload.uploadId)
+        yield* Effect.fromResult(decideBeside(others.bytes, place, { ...storing, length }))
+        const ahead = decideBeside(others.bytes, place, { ...storing, length: length + CLEAR_BYTES })
+        session.clearedTo = Math.max(session.clearedTo, length + (Result.isSuccess(ahead) ? CLEAR_BYTES : 0))
+        session.unclearedBytes = 0
       })
 
       const receive = Effect.fnUntraced(function*(
@@ -104,12 +124,17 @@ export class Uploads extends Context.Service<Uploads, {
         if (upload.size !== undefined && end > upload.size) {
           return yield* refuse("2:ibv", `the part ends at ${end}, and the upload has ${upload.size} bytes`, "offset")
         }
-        if (end > session.clearedTo) yield* clear(session, caller, end)
+        if (end > session.clearedTo || session.unclearedBytes >= RECLEAR_BYTES) {
+          // What has been announced was looked at when it was; now it is about what has arrived.
+          const arrived = content.received.all.reduce((sum, [from, to]) => sum + to - from, length)
+          yield* clear(session, caller, upload.size === undefined ? end : Math.min(arrived, upload.size))
+        }
         for (const gap of content.received.missing(offset, end)) {
           const chunks = sliceChunks(data, offset, gap)
           const writer = session.writer ??= yield* Scope.provide(segments.writer(upload.segment), session.scope)
           yield* writer.write(gap[0], chunks)
           content.accept(gap[0], chunks)
+          session.unclearedBytes += gap[1] - gap[0]
           session.unsavedBytes += gap[1] - gap[0]
         }
         yield* sessions.compute(session, (content, read) => content.catchUp(2 * length, read))
@@ -184,11 +209,20 @@ export class Uploads extends Context.Service<Uploads, {
           const position = mode === "patch" ? body.position ?? 0 : undefined
           const place = yield* files.locate({ callerId: caller.userId, owner, name })
           if (place === undefined) return yield* noSuchFile(formatFileRef({ owner, name }))
-          yield* Effect.fromResult(decideStore(place, { mode, position, expected, length: size ?? 0 }))
+          const { userId: ownerId, username } = place.owner
+          const unfinished = yield* repo.unfinished(caller.userId, ownerId, undefined)
+          if (unfinished.uploads >= MAX_UNFINISHED) {
+            return yield* refuse(
+              "2:quota",
+              `you have ${unfinished.uploads} uploads that are not finished: finish or abort some, or wait until they expire`
+            )
+          }
+          yield* Effect.fromResult(
+            decideBeside(unfinished.bytes, place, { mode, position, expected, length: size ?? 0 })
+          )
           const now = yield* Clock.currentTimeMillis
           const uploadId = UploadId.make(randomUUID())
           const segment = SegmentId(randomUUID())
-          const { userId: ownerId, username } = place.owner
           yield* repo.insert(
             {
               uploadId,

@@ -64,6 +64,49 @@ const lives = <A, E, B, E2>(
   }).pipe(Effect.scoped, Effect.provide(TestDatabase.pglite))
 
 describe("versions", () => {
+  it.effect(
+    "and deleted files take no more of the disk than their owner's quota allows, the oldest go first",
+    () =>
+      run(
+        { keepVersions: 100 },
+        Effect.gen(function*() {
+          const files = yield* FileStore
+          const reclaimer = yield* Reclaimer
+          const caller = yield* Storage.newUser({ bytesLimit: 10 * KiB })
+          const another = yield* Storage.newUser()
+          yield* files.create(another, { name }, [randomBytes(50 * KiB)])
+          yield* files.write(another, { name }, [randomBytes(50 * KiB)])
+          yield* files.create(caller, { name: Storage.name("gone") }, [randomBytes(3 * KiB)])
+          yield* TestClock.adjust("1 second")
+          yield* files.delete(caller, { name: Storage.name("gone") })
+          yield* files.create(caller, { name }, [randomBytes(4 * KiB)])
+          // Shared with the current version but for ten bytes each.
+          for (let index = 0; index < 20; index++) {
+            yield* TestClock.adjust("1 second")
+            yield* files.patch(caller, { name, position: 10 * index }, [randomBytes(10)])
+          }
+          assert.strictEqual(yield* reclaimer.sweepVersions, 0)
+
+          const replace = Effect.andThen(
+            TestClock.adjust("1 second"),
+            files.write(caller, { name }, [randomBytes(4 * KiB)])
+          )
+          yield* replace
+          yield* replace
+          assert.strictEqual(yield* reclaimer.sweepVersions, 1)
+          assert.strictEqual(yield* codeOf(files.restore(caller, { name: Storage.name("gone") })), "2:nf")
+          assert.strictEqual((yield* read(caller, 1)).length, 4 * KiB)
+          yield* replace
+          assert.strictEqual(yield* reclaimer.sweepVersions, 21)
+          assert.strictEqual((yield* read(caller, 22)).length, 4 * KiB)
+          assert.strictEqual(yield* codeOf(read(caller, 1)), "2:nf")
+          assert.strictEqual((yield* read(another, 1)).length, 50 * KiB)
+          yield* sound
+        })
+      ),
+    60_000
+  )
+
   it.effect("beyond the number that is kept are dropped, with what was theirs alone", () =>
     run(
       { keepVersions: 2 },
