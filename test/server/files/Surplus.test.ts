@@ -13,12 +13,13 @@ const extent = fc.record({
 const latestFirst = (extents: ReadonlyArray<OldExtent>) =>
   extents.toSorted((a, b) => (b.endedAt ?? Infinity) - (a.endedAt ?? Infinity) || 0)
 
+const bytesOf = (some: ReadonlyArray<OldExtent>) =>
+  new Set(
+    some.flatMap(({ length, offset, segment }) => Array.from({ length }, (_, index) => `${segment}${offset + index}`))
+  )
+
 /** Bytes that only old extents have which ended after an instant, one by one. */
 const bytesAfter = (extents: ReadonlyArray<OldExtent>, instant: number): number => {
-  const bytesOf = (some: ReadonlyArray<OldExtent>) =>
-    new Set(
-      some.flatMap(({ length, offset, segment }) => Array.from({ length }, (_, index) => `${segment}${offset + index}`))
-    )
   const old = bytesOf(extents.filter(({ endedAt }) => endedAt !== undefined && endedAt > instant))
   const current = bytesOf(extents.filter(({ endedAt }) => endedAt === undefined))
   return [...old].filter((byte) => !current.has(byte)).length
