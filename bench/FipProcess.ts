@@ -8,8 +8,15 @@ const program = fileURLToPath(new URL("../bin/fip.js", import.meta.url))
 const USER = "bench"
 const PASSWORD = "bench-password"
 
+/** With `--profile`: where every process leaves its CPU profiles, one for each of its threads. */
+const profiled = (name: string): ReadonlyArray<string> => {
+  const folder = process.env["FIP_BENCH_PROFILES"]
+  return folder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${join(folder, name)}`]
+}
+
 export interface FipProcess {
   readonly pid: number
+  readonly port: number
   /** Runs shell commands as the one user, through one `fip connect`. */
   readonly shell: (lines: ReadonlyArray<string>) => Promise<string>
   readonly stop: () => Promise<void>
@@ -29,15 +36,24 @@ const ready = (child: ChildProcess): Promise<number> =>
 export const startFip = async (folder: string, flags: ReadonlyArray<string> = []): Promise<FipProcess> => {
   const child = spawn(
     process.execPath,
-    [program, "serve", "0", "--data-dir", join(folder, "data"), "--log-level", "warn", ...flags],
+    [...profiled("server"), program, "serve", "0", "--data-dir", join(folder, "data"), "--log-level", "warn", ...flags],
     { stdio: ["ignore", "pipe", "inherit"] }
   )
   const port = await ready(child)
   const env = { FIP_USERNAME: USER, FIP_PASSWORD: PASSWORD }
-  const connect = [program, "connect", "127.0.0.1", String(port), "--known-hosts", join(folder, "known_hosts")]
+  const connect = [
+    ...profiled("client"),
+    program,
+    "connect",
+    "127.0.0.1",
+    String(port),
+    "--known-hosts",
+    join(folder, "known_hosts")
+  ]
   await command(process.execPath, [...connect, "--", "UNEW", USER, PASSWORD])
   return {
     pid: child.pid ?? 0,
+    port,
     shell: (lines) => command(process.execPath, connect, { env, input: `${lines.join("\n")}\n` }),
     stop: () =>
       new Promise((resolve) => {

@@ -1,21 +1,31 @@
 /**
- * `npm run bench [-- part …] [--rounds n] [--write]`: measures FIP next to its peers on this machine.
+ * `npm run bench [-- part …] [--rounds n] [--write] [--profile folder]`: measures FIP next to its peers on this machine.
  *
- * Prints Markdown; `--write` puts it into docs/benchmarks.md. Loopback only; everything started here ends here.
+ * Prints Markdown; `--write` puts it into docs/benchmarks.md. `--profile` leaves CPU profiles of FIP's processes in a
+ * folder; what it prints then is not to be compared. Loopback only; everything started here ends here.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { requests } from "./requests.ts"
 import { small } from "./small.ts"
 import { command } from "./Timing.ts"
 import { transfer } from "./transfer.ts"
 
-const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise<string>>> = { transfer, small }
+const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise<string>>> = {
+  transfer,
+  small,
+  requests
+}
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: "string", default: "5" }, write: { type: "boolean", default: false } }
+  options: {
+    rounds: { type: "string", default: "5" },
+    write: { type: "boolean", default: false },
+    profile: { type: "string" }
+  }
 })
 const names = positionals.length === 0 ? Object.keys(parts) : positionals
 const unknown = names.filter((name) => !Object.hasOwn(parts, name))
@@ -23,6 +33,8 @@ if (unknown.length > 0) {
   process.stderr.write(`no such part: ${unknown.join(", ")}; there are ${Object.keys(parts).join(", ")}\n`)
   process.exit(2)
 }
+
+if (values.profile !== undefined) process.env["FIP_BENCH_PROFILES"] = resolve(values.profile)
 
 const version = async (file: string, ...args: ReadonlyArray<string>): Promise<string> =>
   (await command(file, args).catch(() => "not installed")).split("\n")[0] ?? ""
@@ -52,4 +64,6 @@ const report = [
   ""
 ].join("\n\n")
 process.stdout.write(report)
-if (values.write) await writeFile(new URL("../docs/benchmarks.md", import.meta.url), report)
+if (values.write && values.profile === undefined) {
+  await writeFile(new URL("../docs/benchmarks.md", import.meta.url), report)
+}

@@ -13,10 +13,10 @@ import type { Role } from "../../protocol/Permission.ts"
 import type { Written } from "../../protocol/Request.ts"
 import { joinRights, type RightsColumns, rightsColumns, toRole } from "../permissions/rights.ts"
 import type { ServerSettings } from "../ServerConfig.ts"
-import { keyOf, type Slot } from "./Change.ts"
+import type { Slot } from "./Change.ts"
 import type { Extent } from "./Extent.ts"
 import { bigints, booleans, bytes, documents, instants, texts, uuids } from "./parameters.ts"
-import type { FileUpdate, Plan } from "./Plan.ts"
+import type { Plan, Target } from "./Plan.ts"
 import {
   type ExtentColumns,
   extentColumns,
@@ -54,6 +54,9 @@ export interface Range {
 }
 
 type Run<A> = Effect.Effect<A, SqlError>
+
+/** Of a file that is there. */
+const idOf = ({ target }: { readonly target: Target }): number | null => target.fileId ?? null
 
 export const make = (
   sql: SqlClient,
@@ -197,65 +200,98 @@ export const make = (
       (rows) => rows.map((row) => ({ item: row.item, extent: toExtent(row) }))
     )
 
-  /** Inserts new files and sets their ids in the plan. */
-  const insertFiles = (created: Plan["created"], now: Date): Run<void> =>
-    Effect.map(
-      sql<{ readonly file_id: number; readonly owner_id: number; readonly name: string }>`
-        insert into files (owner_id, name, size, version, sha256, created_at, modified_at)
-        select owner_id, name, size, 1, decode(sha256, 'hex'), ${now}::timestamptz, ${now}::timestamptz
-        from unnest(
-          ${bigints(created.map((file) => file.ownerId))}, ${texts(created.map((file) => file.name))},
-          ${bigints(created.map((file) => file.size))}, ${texts(created.map((file) => file.sha256 ?? null))}
-        ) as c (owner_id, name, size, sha256)
-        returning file_id, owner_id, name`,
+  /**
+   * What changes of rows that are there: in one statement, because each waits for the one before. A file that is deleted
+   * loses its grants; what was noted of the progress of uploads that end is not needed any more.
+   */
+  const change = ({ closed, owners: charged, updated, uploads }: Plan, now: Date): Run<unknown> => {
+    const owners = [...charged.values()]
+    return sql`
+      select
+        change_files(
+          ${bigints(updated.map((file) => file.fileId))}, ${texts(updated.map((file) => file.name))},
+          ${bigints(updated.map((file) => file.size))}, ${bigints(updated.map((file) => file.version))},
+          ${texts(updated.map((file) => file.sha256 ?? null))},
+          ${instants(updated.map((file) => new Date(file.modifiedAt)))},
+          ${booleans(updated.map((file) => file.isDeleted))}, ${now}::timestamptz
+        ),
+        close_extents(
+          ${bigints(closed.map((one) => one.fileId))}, ${bigints(closed.map((one) => one.from))},
+          ${bigints(closed.map((one) => one.to))}, ${bigints(closed.map((one) => one.version))}
+        ),
+        charge_owners(
+          ${bigints(owners.map((owner) => owner.userId))}, ${bigints(owners.map((owner) => owner.bytesUsed))},
+          ${bigints(owners.map((owner) => owner.filesUsed))}
+        ),
+        end_uploads(
+          ${uuids(uploads.map((one) => one.uploadId))}, ${documents(uploads.map((one) => one.outcome))}
+        )`
+  }
+
+  /**
+   * Inserts new files, versions and extents, and sets the ids of new files in the plan. After `change`: an extent takes
+   * the place of the one that ends.
+   */
+  const insert = ({ created, extents, versions }: Plan, now: Date): Run<void> => {
+    const items = new Map(created.map(({ target }, item) => [target, item]))
+    const itemOf = ({ target }: { readonly target: Target }) => items.get(target) ?? null
+    return Effect.map(
+      sql<{ readonly item: number; readonly file_id: number }>`
+        with made as (
+          insert into files (owner_id, name, size, version, sha256, created_at, modified_at)
+          select owner_id, name, size, 1, decode(sha256, 'hex'), ${now}::timestamptz, ${now}::timestamptz
+          from unnest(
+            ${bigints(created.map((file) => file.ownerId))}, ${texts(created.map((file) => file.name))},
+            ${bigints(created.map((file) => file.size))}, ${texts(created.map((file) => file.sha256 ?? null))}
+          ) as c (owner_id, name, size, sha256)
+          returning file_id, owner_id, name
+        ), target as (
+          select c.item, m.file_id
+          from unnest(
+            ${bigints(created.map((_, item) => item))}, ${bigints(created.map((file) => file.ownerId))},
+            ${texts(created.map((file) => file.name))}
+          ) as c (item, owner_id, name)
+          join made m on m.owner_id = c.owner_id and m.name = c.name
+        ), version as (
+          insert into versions (file_id, version, size, sha256, author, created_at)
+          select coalesce(c.file_id, t.file_id), c.version, c.size, decode(c.sha256, 'hex'), c.author, ${now}::timestamptz
+          from unnest(
+            ${bigints(versions.map(idOf))}, ${bigints(versions.map(itemOf))},
+            ${bigints(versions.map((one) => one.version))}, ${bigints(versions.map((one) => one.size))},
+            ${texts(versions.map((one) => one.sha256 ?? null))}, ${texts(versions.map((one) => one.author))}
+          ) as c (file_id, item, version, size, sha256, author)
+          left join target t on t.item = c.item
+        ), extent as (
+          insert into extents (
+            file_id, position, length, segment_id, segment_offset, checked_from, checked_to, checksums, from_version
+          )
+          select
+            coalesce(c.file_id, t.file_id), c.position, c.length, c.segment_id, c.segment_offset, c.checked_from,
+            c.checked_to, c.checksums, c.from_version
+          from unnest(
+            ${bigints(extents.map(idOf))}, ${bigints(extents.map(itemOf))},
+            ${bigints(extents.map((one) => one.extent.position))}, ${bigints(extents.map((one) => one.extent.length))},
+            ${uuids(extents.map((one) => one.extent.segment))}, ${bigints(extents.map((one) => one.extent.offset))},
+            ${bigints(extents.map((one) => one.extent.checkedFrom))},
+            ${bigints(extents.map((one) => one.extent.checkedTo))},
+            ${bytes(extents.map((one) => one.extent.checksums))}, ${bigints(extents.map((one) => one.version))}
+          ) as c (
+            file_id, item, position, length, segment_id, segment_offset, checked_from, checked_to, checksums,
+            from_version
+          )
+          left join target t on t.item = c.item
+        )
+        select item, file_id from target`,
       (rows) => {
-        const ids = new Map(rows.map((row) => [`${row.owner_id}/${row.name}`, row.file_id]))
-        for (const file of created) file.target.fileId = ids.get(keyOf(file))
+        for (const row of rows) {
+          const file = created[row.item]
+          if (file !== undefined) file.target.fileId = row.file_id
+        }
       }
     )
+  }
 
-  /** A file that is deleted loses its grants. */
-  const changeFiles = (updated: ReadonlyArray<FileUpdate>, now: Date): Run<unknown> =>
-    sql`
-      select change_files(
-        ${bigints(updated.map((file) => file.fileId))}, ${texts(updated.map((file) => file.name))},
-        ${bigints(updated.map((file) => file.size))}, ${bigints(updated.map((file) => file.version))},
-        ${texts(updated.map((file) => file.sha256 ?? null))},
-        ${instants(updated.map((file) => new Date(file.modifiedAt)))},
-        ${booleans(updated.map((file) => file.isDeleted))}, ${now}::timestamptz
-      )`
-
-  const insertVersions = (added: Plan["versions"], now: Date): Run<unknown> =>
-    sql`
-      insert into versions (file_id, version, size, sha256, author, created_at)
-      select file_id, version, size, decode(sha256, 'hex'), author, ${now}::timestamptz
-      from unnest(
-        ${bigints(added.map((one) => one.target.fileId ?? null))}, ${bigints(added.map((one) => one.version))},
-        ${bigints(added.map((one) => one.size))}, ${texts(added.map((one) => one.sha256 ?? null))},
-        ${texts(added.map((one) => one.author))}
-      ) as c (file_id, version, size, sha256, author)`
-
-  const closeExtents = (closed: Plan["closed"]): Run<unknown> =>
-    sql`
-      select close_extents(
-        ${bigints(closed.map((one) => one.fileId))}, ${bigints(closed.map((one) => one.from))},
-        ${bigints(closed.map((one) => one.to))}, ${bigints(closed.map((one) => one.version))}
-      )`
-
-  const insertExtents = (added: Plan["extents"]): Run<unknown> =>
-    sql`
-      insert into extents (
-        file_id, position, length, segment_id, segment_offset, checked_from, checked_to, checksums, from_version
-      )
-      select * from unnest(
-        ${bigints(added.map((one) => one.target.fileId ?? null))},
-        ${bigints(added.map((one) => one.extent.position))}, ${bigints(added.map((one) => one.extent.length))},
-        ${uuids(added.map((one) => one.extent.segment))}, ${bigints(added.map((one) => one.extent.offset))},
-        ${bigints(added.map((one) => one.extent.checkedFrom))}, ${bigints(added.map((one) => one.extent.checkedTo))},
-        ${bytes(added.map((one) => one.extent.checksums))}, ${bigints(added.map((one) => one.version))}
-      )`
-
-  /** After `closeExtents`: what belonged to the source version still bears its interval. */
+  /** After `change`: what belonged to the source version still bears its interval. */
   const copyExtents = (copied: Plan["copied"]): Run<unknown> =>
     sql`
       insert into extents (
@@ -274,20 +310,6 @@ export const make = (
         offset 0
       ) e`
 
-  const chargeOwners = (owners: ReadonlyArray<Owner>): Run<unknown> =>
-    sql`
-      select charge_owners(
-        ${bigints(owners.map((owner) => owner.userId))}, ${bigints(owners.map((owner) => owner.bytesUsed))},
-        ${bigints(owners.map((owner) => owner.filesUsed))}
-      )`
-
-  /** Keeps the answers of uploads; what was noted of their progress is not needed any more. */
-  const endUploads = (uploads: Plan["uploads"]): Run<unknown> =>
-    sql`
-      select end_uploads(
-        ${uuids(uploads.map((one) => one.uploadId))}, ${documents(uploads.map((one) => one.outcome))}
-      )`
-
   const removeLocks = (fileIds: ReadonlyArray<number>): Run<unknown> =>
     sql`
       with gone as (select id from unnest(${bigints(fileIds)}) as c (id))
@@ -295,14 +317,9 @@ export const make = (
 
   /** Writes all of a plan. What it has nothing of costs no statement. */
   const write = Effect.fnUntraced(function*(plan: Plan, now: Date): Effect.fn.Return<void, SqlError> {
-    if (plan.created.length > 0) yield* insertFiles(plan.created, now)
-    if (plan.updated.length > 0) yield* changeFiles(plan.updated, now)
-    if (plan.versions.length > 0) yield* insertVersions(plan.versions, now)
-    if (plan.closed.length > 0) yield* closeExtents(plan.closed)
-    if (plan.extents.length > 0) yield* insertExtents(plan.extents)
+    if (plan.updated.length + plan.closed.length + plan.owners.size + plan.uploads.length > 0) yield* change(plan, now)
+    if (plan.created.length + plan.versions.length + plan.extents.length > 0) yield* insert(plan, now)
     if (plan.copied.length > 0) yield* copyExtents(plan.copied)
-    if (plan.owners.size > 0) yield* chargeOwners([...plan.owners.values()])
-    if (plan.uploads.length > 0) yield* endUploads(plan.uploads)
     if (plan.unlocked.length > 0) yield* removeLocks(plan.unlocked)
   })
 

@@ -43,6 +43,14 @@ export class Ranges {
     this.list = [...before, [begin, end], ...after]
   }
 
+  remove(from: number, to: number): void {
+    this.list = this.list.flatMap(([begin, end]): ReadonlyArray<Range> => {
+      if (end <= from || begin >= to) return [[begin, end]]
+      const rest: ReadonlyArray<Range> = [[begin, from], [to, end]]
+      return rest.filter(([first, last]) => first < last)
+    })
+  }
+
   /** What of [from, to) is not in the set. */
   missing(from: number, to: number): ReadonlyArray<Range> {
     const gaps: Array<Range> = []

@@ -2,8 +2,9 @@
  * What has arrived of an upload: which ranges, the checksums of their blocks, and the hash of the whole.
  *
  * A byte that has arrived is final: what is sent again for it is ignored. Checksums and hash are computed from the bytes
- * as they pass, while those come in order; what came out of order is read back. What an earlier process took is known by
- * its checksums and is not hashed again, unless the hash is asked for. Used by one fiber at a time.
+ * as they pass, beside their write, while those come in order; what came out of order is read back. What an earlier
+ * process took is known by its checksums and is not hashed again, unless the hash is asked for; nor is anything after a
+ * write that failed. Used by one fiber at a time.
  */
 import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
@@ -54,14 +55,14 @@ export class UploadContent {
   /** Blocks of which a first part has come in order. */
   private readonly begun = new Map<number, { filled: number; value: number }>()
   private checksums = makeChecksums(64)
-  private readonly hash = createHash("sha256")
+  private hash = createHash("sha256")
   private hashed = 0
-  /** An earlier process took some of it. */
-  private restored = false
+  /** Some of what has arrived did not pass here, or the hash is of something that did not arrive. */
+  private isBehind = false
 
   /** Takes note of a run that was noted down before. */
   restore(run: Run): void {
-    this.restored = true
+    this.isBehind = true
     const [from, to] = wholeBlocks(run.position, run.position + run.length)
     this.received.add(run.position, run.position + run.length)
     this.summed.add(from, to)
@@ -71,6 +72,14 @@ export class UploadContent {
 
   /** Takes note of bytes that have been written at `offset`, where nothing had arrived before. */
   accept(offset: number, chunks: ReadonlyArray<Uint8Array>): void {
+    this.arrived(offset, this.compute(offset, chunks))
+  }
+
+  /**
+   * Computes checksums and hash of bytes that are being written at `offset`, where nothing had arrived before; gives
+   * where they end. Afterwards they have `arrived`, or have to be forgotten (`forget`).
+   */
+  compute(offset: number, chunks: ReadonlyArray<Uint8Array>): number {
     let at = offset
     for (const chunk of chunks) {
       for (let from = 0; from < chunk.length;) {
@@ -85,7 +94,24 @@ export class UploadContent {
       }
       at += chunk.length
     }
-    this.received.add(offset, at)
+    return at
+  }
+
+  arrived(from: number, to: number): void {
+    this.received.add(from, to)
+  }
+
+  /** What was computed of the bytes [from, to) is of no use: they were not written. */
+  forget(from: number, to: number): void {
+    const first = Math.floor(from / BLOCK_BYTES)
+    const last = Math.ceil(to / BLOCK_BYTES)
+    this.summed.remove(first, last)
+    for (let index = first; index < last; index++) this.begun.delete(index)
+    if (this.hashed > from) {
+      this.isBehind = true
+      this.hash = createHash("sha256")
+      this.hashed = 0
+    }
   }
 
   private sum(index: number, from: number, bytes: Uint8Array): void {
@@ -134,7 +160,7 @@ export class UploadContent {
 
   /** Hashes up to `limit` bytes that came out of order, if everything before them is here now. */
   async catchUp(limit: number, readBack: ReadBack): Promise<void> {
-    if (!this.restored) await this.hashOn(limit, readBack)
+    if (!this.isBehind) await this.hashOn(limit, readBack)
   }
 
   private async hashOn(limit: number, readBack: ReadBack): Promise<void> {
@@ -148,7 +174,7 @@ export class UploadContent {
 
   /** The hash of the whole would have to be computed from the beginning. */
   get isHashLost(): boolean {
-    return this.restored && this.hashed < this.received.end
+    return this.isBehind && this.hashed < this.received.end
   }
 
   /** The hash of the whole, when everything up to `size` has arrived. */

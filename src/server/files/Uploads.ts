@@ -132,8 +132,14 @@ export class Uploads extends Context.Service<Uploads, {
         for (const gap of content.received.missing(offset, end)) {
           const chunks = sliceChunks(data, offset, gap)
           const writer = session.writer ??= yield* Scope.provide(segments.writer(upload.segment), session.scope)
-          yield* writer.write(gap[0], chunks)
-          content.accept(gap[0], chunks)
+          yield* Effect.all([
+            writer.write(gap[0], chunks),
+            // While other threads write.
+            Effect.sync(() => content.compute(gap[0], chunks))
+          ], { concurrency: "unbounded", discard: true }).pipe(
+            Effect.onError(() => Effect.sync(() => content.forget(...gap)))
+          )
+          content.arrived(...gap)
           session.unclearedBytes += gap[1] - gap[0]
           session.unsavedBytes += gap[1] - gap[0]
         }
