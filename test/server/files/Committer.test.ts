@@ -169,6 +169,7 @@ const suite = (name: string, database: Layer.Layer<SqlClient, unknown>) =>
           // rows and one that adds some.
           assert.strictEqual(yield* count(files.create(caller, { name }, [randomBytes(4096)])), 6)
           assert.strictEqual(yield* count(content(caller, "one")), 1)
+          assert.strictEqual(yield* count(content(caller, "one")), 0)
           assert.strictEqual(yield* count(files.patch(caller, { name, position: 5 }, [randomBytes(10)])), 7)
           assert.strictEqual(yield* count(files.append(caller, { name }, [randomBytes(10)])), 6)
           assert.strictEqual(yield* count(files.write(caller, { name }, [randomBytes(10)])), 6)
