@@ -162,6 +162,7 @@ describe("docs/architecture.md", () => {
   it("draws the layers as Server.ts provides them", () => {
     const [, wiring = ""] = read("src/server/Server.ts").split("static readonly layer = Layer.effect(")
     const stages = wiring.split(/^ {4}Layer\.provide\(/m).slice(1)
+      .filter((stage) => !stage.startsWith("ShutdownCoordinator.phase("))
       .flatMap((stage) => Array.from(new Set(stage.match(/\b[A-Z]\w+(?=\.layer\b)|\b\w+Layer\b/g))))
     const drawn = block(section(architecture, "## The layers of the server"), "text").split("\n")
       .flatMap((line) => /^ *((?:\w+)(?: · \w+)*)(?: {2}|$)/.exec(line)?.[1]?.split(" · ") ?? [])

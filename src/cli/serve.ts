@@ -92,8 +92,11 @@ export const serveCommand = Command.make(
       yield* Console.error(`connect with: ${program} connect ${server.host} ${server.port}`)
       return yield* Effect.onInterrupt(Effect.never, () => {
         // Past the deadline the listener cuts its clients off; should something hang even so, the process ends.
-        const patience = Duration.toMillis(resolved.server.shutdownDeadline) + 5000
-        setTimeout(() => process.exit(1), patience).unref()
+        const patience = Duration.toMillis(resolved.server.shutdownDeadline) + 10_000
+        setTimeout(() => {
+          process.stderr.write(`fip: shutdown deadline: these did not close: ${server.shutdown.open().join(", ")}\n`)
+          process.exit(1)
+        }, patience).unref()
         return server.beginShutdown
       })
     }).pipe(

@@ -39,15 +39,14 @@ export class AccessStatistics extends Context.Service<AccessStatistics, {
 }>()("fip/server/AccessStatistics") {
   static readonly layerNoDeps = Layer.effectContext(
     Effect.gen(function*() {
-      const { flushCount, flushInterval, flushQueue, shutdownDeadline } = yield* ServerConfig
+      const { flushCount, flushInterval, flushQueue } = yield* ServerConfig
       const repo = yield* StatisticsRepo
       const clock = yield* Clock.Clock
       const common = {
         isPassing: (refusal: Refusal) => !isUnstorable(refusal),
         capacity: flushQueue,
         count: flushCount,
-        interval: flushInterval,
-        deadline: shutdownDeadline
+        interval: flushInterval
       }
       const reads = yield* BatchedFlusher.make<Reads, Refusal>({
         ...common,

@@ -18,7 +18,7 @@ import { ActivityRepo, type ActivityRow, type AdminFilter, type Page, type Recor
 import * as BatchedFlusher from "./BatchedFlusher.ts"
 import { isUnstorable } from "./database/isUnstorable.ts"
 import { ServerConfig } from "./ServerConfig.ts"
-import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
+import { background } from "./ShutdownCoordinator.ts"
 
 const SWEEP_EVERY = Duration.hours(1)
 
@@ -65,8 +65,7 @@ export class ActivityLog extends Context.Service<ActivityLog, {
 }>()("fip/server/ActivityLog") {
   static readonly layerNoDeps = Layer.effectContext(
     Effect.gen(function*() {
-      const { activityKeptFor, flushCount, flushInterval, flushQueue, shutdownDeadline } = yield* ServerConfig
-      const { begun } = yield* ShutdownCoordinator
+      const { activityKeptFor, flushCount, flushInterval, flushQueue } = yield* ServerConfig
       const repo = yield* ActivityRepo
       const clock = yield* Clock.Clock
       const run = Effect.runForkWith(yield* Effect.context())
@@ -81,8 +80,7 @@ export class ActivityLog extends Context.Service<ActivityLog, {
         merging: { keyOf, merge },
         capacity: flushQueue,
         count: flushCount,
-        interval: flushInterval,
-        deadline: shutdownDeadline
+        interval: flushInterval
       })
 
       const say = (activity: Activity): void => {
@@ -110,11 +108,14 @@ export class ActivityLog extends Context.Service<ActivityLog, {
         const before = new Date((yield* Clock.currentTimeMillis) - Duration.toMillis(activityKeptFor))
         while (!(yield* repo.sweep(before)));
       })
-      yield* sweep.pipe(
-        Effect.catchCause((cause) => Effect.logWarning("the old activity log could not be swept", Cause.squash(cause))),
-        Effect.repeat(Schedule.spaced(SWEEP_EVERY)),
-        Effect.raceFirst(begun),
-        Effect.forkScoped
+      yield* background(
+        "sweep of activity",
+        sweep.pipe(
+          Effect.catchCause((cause) =>
+            Effect.logWarning("the old activity log could not be swept", Cause.squash(cause))
+          ),
+          Effect.repeat(Schedule.spaced(SWEEP_EVERY))
+        )
       )
 
       const upToDate = (query: Effect.Effect<ReadonlyArray<ActivityRow>, Refusal>) =>

@@ -27,8 +27,6 @@ export interface FlusherOptions<A, E> {
   /** Records of one batch; so many are written without waiting for more. */
   readonly count: number
   readonly interval: Duration.Duration
-  /** For the last flush. */
-  readonly deadline: Duration.Duration
 }
 
 /** Counted since the start. Every record that was accepted is waiting, written or poisoned. */
@@ -66,6 +64,8 @@ const LONGEST_PAUSE_MILLIS = 30_000
 const LONGEST_URGENT_PAUSE_MILLIS = 250
 /** Failures after which a piece is cut in halves: one of them may be what keeps the other from passing. */
 const FAILURES = 4
+/** For the last flush. */
+const DEADLINE = Duration.seconds(8)
 /** Strikes after which a single record is put aside. */
 const STRIKES = 8
 
@@ -239,7 +239,7 @@ export const make = Effect.fnUntraced(function*<A, E>(
   yield* Effect.addFinalizer(() =>
     Effect.gen(function*() {
       yield* Deferred.succeed(closing, undefined)
-      const inTime = yield* Effect.timeoutOption(Effect.interruptible(urgent), options.deadline)
+      const inTime = yield* Effect.timeoutOption(Effect.interruptible(urgent), DEADLINE)
       closed = true
       yield* sayDropped
       const left = waiting.size + held

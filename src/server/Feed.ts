@@ -17,7 +17,7 @@ import { FeedRepo, type FeedRow } from "./feed/FeedRepo.ts"
 import { FileRepo } from "./files/FileRepo.ts"
 import { deny } from "./permissions/Policy.ts"
 import { ServerConfig } from "./ServerConfig.ts"
-import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
+import { background, ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 import { UserRepo } from "./users/UserRepo.ts"
 
 /** Changes that are looked at in one statement; an answer has no more. */
@@ -132,11 +132,12 @@ export class Feed extends Context.Service<Feed, {
         let last: number | undefined = 0
         while (last !== undefined) last = yield* repo.forget(last, FORGET_BATCH, before, keepChanges)
       })
-      yield* Effect.ignore(forget, { log: "Warn" }).pipe(
-        Effect.andThen(Effect.sleep(FORGET_EVERY)),
-        Effect.forever,
-        Effect.raceFirst(begun),
-        Effect.forkScoped
+      yield* background(
+        "feeds",
+        Effect.ignore(forget, { log: "Warn" }).pipe(
+          Effect.andThen(Effect.sleep(FORGET_EVERY)),
+          Effect.forever
+        )
       )
 
       return Feed.of({

@@ -12,6 +12,7 @@ import type { SegmentId } from "./files/Extent.ts"
 import { SegmentHandles } from "./files/SegmentHandles.ts"
 import { type SegmentReader, SegmentStore } from "./files/SegmentStore.ts"
 import { ServerConfig } from "./ServerConfig.ts"
+import { background } from "./ShutdownCoordinator.ts"
 
 const key = (segment: SegmentId, offset: number): string => `${segment}/${offset}`
 
@@ -40,13 +41,16 @@ export class FileBufferCache extends Context.Service<FileBufferCache, {
       )
 
       const idle = Duration.toMillis(config.cacheIdle)
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(
-        Effect.sleep(Duration.millis(idle / 2)),
-        Effect.sync(() => {
-          blocks.dropIdle(now() - idle)
-          handles.closeIdle(now() - idle)
-        })
-      )))
+      yield* background(
+        "idle blocks",
+        Effect.forever(Effect.andThen(
+          Effect.sleep(Duration.millis(idle / 2)),
+          Effect.sync(() => {
+            blocks.dropIdle(now() - idle)
+            handles.closeIdle(now() - idle)
+          })
+        ))
+      )
 
       return FileBufferCache.of({
         use: (segment, read) => handles.use(segment, now(), read),

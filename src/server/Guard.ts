@@ -17,6 +17,7 @@ import { type Guesses, GuessRepo } from "./guard/GuessRepo.ts"
 import { makeTurns } from "./guard/Turns.ts"
 import { Typical } from "./guard/Typical.ts"
 import { ServerConfig } from "./ServerConfig.ts"
+import { background } from "./ShutdownCoordinator.ts"
 import { type Lane, PasswordHasher } from "./users/PasswordHasher.ts"
 
 /** One try of a password. */
@@ -202,11 +203,13 @@ export class Guard extends Context.Service<Guard, {
       const after = yield* millisNow
       typical.add(after - before, after)
 
-      yield* Clock.currentTimeMillis.pipe(
-        Effect.flatMap((now) => repo.sweep(new Date(now - memory))),
-        Effect.catch((error) => Effect.logWarning("old guesses could not be swept", error)),
-        Effect.repeat(Schedule.spaced(SWEEP_EVERY)),
-        Effect.forkScoped
+      yield* background(
+        "sweep of guesses",
+        Clock.currentTimeMillis.pipe(
+          Effect.flatMap((now) => repo.sweep(new Date(now - memory))),
+          Effect.catch((error) => Effect.logWarning("old guesses could not be swept", error)),
+          Effect.repeat(Schedule.spaced(SWEEP_EVERY))
+        )
       )
 
       return Guard.of({

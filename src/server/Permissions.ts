@@ -22,6 +22,7 @@ import { afford, type FileRow, type Owner, permit, type Place } from "./files/Ru
 import { type Grant, GrantRepo, type Subject } from "./permissions/GrantRepo.ts"
 import { type Action, deny, denyLocked, noSuchFile, strongest } from "./permissions/Policy.ts"
 import { ServerConfig } from "./ServerConfig.ts"
+import { background } from "./ShutdownCoordinator.ts"
 
 type Method<K extends RequestName> = (caller: Caller, body: BodyOf<K>) => Effect.Effect<ResultOf<K>, Refusal>
 
@@ -196,7 +197,7 @@ export class Permissions extends Context.Service<Permissions, {
         Effect.flatMap((now) => grants.sweep(new Date(now))),
         Effect.catch((error) => Effect.logWarning("cannot sweep expired grants", error))
       )
-      yield* Effect.forkScoped(Effect.repeat(sweep, Schedule.spaced(SWEEP_EVERY)))
+      yield* background("sweep of grants", Effect.repeat(sweep, Schedule.spaced(SWEEP_EVERY)))
 
       return Permissions.of({
         grant: (caller, body) =>

@@ -48,6 +48,8 @@ export class Server extends Context.Service<Server, {
   readonly fingerprint: Fingerprint
   /** To be run before the layer is closed. */
   readonly beginShutdown: Effect.Effect<void>
+  /** How far a shutdown has got. */
+  readonly shutdown: Pick<ShutdownCoordinator["Service"], "running" | "open" | "closed">
 }>()("fip/server/Server") {
   static readonly layer = Layer.effect(
     Server,
@@ -61,7 +63,8 @@ export class Server extends Context.Service<Server, {
         port,
         address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
         fingerprint,
-        beginShutdown: coordinator.begin
+        beginShutdown: coordinator.begin,
+        shutdown: coordinator
       })
     })
   ).pipe(
@@ -77,6 +80,7 @@ export class Server extends Context.Service<Server, {
       }
       return Listener.layer(handlers, users.authenticate)
     }))),
+    Layer.provide(ShutdownCoordinator.phase("Listener")),
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
       return Admin.layer({
         ...yield* userCommands,
@@ -86,6 +90,7 @@ export class Server extends Context.Service<Server, {
         ...yield* certificateCommands
       })
     }))),
+    Layer.provide(ShutdownCoordinator.phase("Admin")),
     Layer.provide(
       Layer.mergeAll(
         UserManager.layer,
@@ -101,12 +106,19 @@ export class Server extends Context.Service<Server, {
         upkeepLayer
       )
     ),
+    Layer.provide(ShutdownCoordinator.phase("UserManager")),
     Layer.provide(FileBufferCache.layer),
+    Layer.provide(ShutdownCoordinator.phase("FileBufferCache")),
     Layer.provide(SegmentStore.layer),
+    Layer.provide(ShutdownCoordinator.phase("SegmentStore")),
     Layer.provide(Layer.mergeAll(ActivityLog.layer, AccessStatistics.layer)),
+    Layer.provide(ShutdownCoordinator.phase("ActivityLog")),
     Layer.provide(Database.layer),
+    Layer.provide(ShutdownCoordinator.phase("Database")),
     Layer.provide(rotationLayer),
+    Layer.provide(ShutdownCoordinator.phase("rotationLayer")),
     Layer.provide(ServerIdentity.layer),
+    Layer.provide(ShutdownCoordinator.phase("ServerIdentity")),
     Layer.provide(ShutdownCoordinator.layer)
   )
 }

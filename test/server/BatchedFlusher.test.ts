@@ -20,7 +20,7 @@ type Mode = "up" | "down" | "lost" | "hung"
 
 const CAPACITY = 40
 const COUNT = 8
-const DEADLINE = Duration.seconds(5)
+const DEADLINE = Duration.seconds(8)
 
 const makeSink = () => {
   const sink = {
@@ -55,7 +55,6 @@ const start = (sink: ReturnType<typeof makeSink>, options: { readonly merging?: 
       capacity: CAPACITY,
       count: COUNT,
       interval: Duration.seconds(1),
-      deadline: DEADLINE,
       ...(options.merging === true
         ? { merging: { keyOf: ({ kind }: Item) => kind, merge: (a: Item, b: Item) => ({ ...a, id: a.id + b.id }) } }
         : {})

@@ -9,7 +9,7 @@ import { Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { ServerConfig } from "../ServerConfig.ts"
-import { ShutdownCoordinator } from "../ShutdownCoordinator.ts"
+import { background } from "../ShutdownCoordinator.ts"
 
 const LOOK_EVERY = Duration.minutes(5)
 
@@ -31,11 +31,12 @@ export const vacuum: Effect.Effect<ReadonlyArray<string>, SqlError, SqlClient> =
 export const upkeepLayer = Layer.effectDiscard(Effect.gen(function*() {
   const { databaseUrl } = yield* ServerConfig
   if (databaseUrl !== undefined) return
-  const { begun } = yield* ShutdownCoordinator
-  yield* Effect.sleep(LOOK_EVERY).pipe(
-    Effect.andThen(Effect.ignore(vacuum, { log: "Warn" })),
-    Effect.forever,
-    Effect.raceFirst(begun),
-    Effect.forkScoped
+  const context = yield* Effect.context<SqlClient>()
+  yield* background(
+    "vacuum",
+    Effect.sleep(LOOK_EVERY).pipe(
+      Effect.andThen(Effect.provide(Effect.ignore(vacuum, { log: "Warn" }), context)),
+      Effect.forever
+    )
   )
 }))

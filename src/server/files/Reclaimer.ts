@@ -8,7 +8,7 @@
 import { Clock, Context, Duration, Effect, Layer, Semaphore } from "effect"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { ServerConfig } from "../ServerConfig.ts"
-import { ShutdownCoordinator } from "../ShutdownCoordinator.ts"
+import { background } from "../ShutdownCoordinator.ts"
 import { Compactor } from "./Compactor.ts"
 import type { SegmentId } from "./Extent.ts"
 import { GracePeriods, type Ticket } from "./GracePeriods.ts"
@@ -166,14 +166,14 @@ export class Reclaimer extends Context.Service<Reclaimer, {
   /** Sweeps until the shutdown begins. */
   static readonly layerBackground = Layer.effectDiscard(Effect.gen(function*() {
     const reclaimer = yield* Reclaimer
-    const { begun } = yield* ShutdownCoordinator
     const sweepEvery = Duration.max((yield* ServerConfig).sweepEvery, SHORTEST_PAUSE)
     const every = <A>(interval: Duration.Duration, work: Effect.Effect<A, Refusal>) =>
-      Effect.ignore(work, { log: "Warn" }).pipe(
-        Effect.andThen(Effect.sleep(interval)),
-        Effect.forever,
-        Effect.raceFirst(begun),
-        Effect.forkScoped
+      background(
+        "reclaiming",
+        Effect.ignore(work, { log: "Warn" }).pipe(
+          Effect.andThen(Effect.sleep(interval)),
+          Effect.forever
+        )
       )
     yield* every(sweepEvery, reclaimer.sweepVersions)
     yield* every(

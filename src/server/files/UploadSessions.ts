@@ -11,6 +11,7 @@ import type { Written } from "../../protocol/Request.ts"
 import type { Caller } from "../Caller.ts"
 import { FileBufferCache } from "../FileBufferCache.ts"
 import { ServerConfig } from "../ServerConfig.ts"
+import { background } from "../ShutdownCoordinator.ts"
 import { EXTENT_BYTES } from "./Extent.ts"
 import { Ranges } from "./Ranges.ts"
 import { SegmentStore, type SegmentWriter } from "./SegmentStore.ts"
@@ -206,10 +207,13 @@ export class UploadSessions extends Context.Service<UploadSessions, {
         }
       })
 
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(
-        Effect.sleep(Duration.min(EXPIRE_EVERY, Duration.millis(lifetime / 4))),
-        Effect.ignore(expire, { log: "Warn" })
-      )))
+      yield* background(
+        "uploads that expire",
+        Effect.forever(Effect.andThen(
+          Effect.sleep(Duration.min(EXPIRE_EVERY, Duration.millis(lifetime / 4))),
+          Effect.ignore(expire, { log: "Warn" })
+        ))
+      )
       // After everything that uses it: a restart then continues where each upload is now.
       yield* Effect.addFinalizer(() =>
         Effect.andThen(

@@ -2,7 +2,7 @@
 import { Clock, Duration, Effect, Layer } from "effect"
 import { ServerIdentity } from "../Identity.ts"
 import { ServerConfig } from "../ServerConfig.ts"
-import { ShutdownCoordinator } from "../ShutdownCoordinator.ts"
+import { background } from "../ShutdownCoordinator.ts"
 
 /** How often the clock is looked at: a machine that sleeps, or whose clock is set, is not days late. */
 const LOOK_EVERY = Duration.minutes(10)
@@ -12,7 +12,6 @@ export const rotationLayer = Layer.effectDiscard(Effect.gen(function*() {
   if (rotateEvery === undefined) return
   const every = Duration.toMillis(rotateEvery)
   const identity = yield* ServerIdentity
-  const { begun } = yield* ShutdownCoordinator
 
   const rotateWhenDue = Effect.gen(function*() {
     const { record } = yield* identity.state
@@ -24,10 +23,11 @@ export const rotationLayer = Layer.effectDiscard(Effect.gen(function*() {
     return every
   }).pipe(Effect.catch((error) => Effect.as(Effect.logError("the server's key was not rotated", error.message), every)))
 
-  yield* rotateWhenDue.pipe(
-    Effect.flatMap((left) => Effect.sleep(Duration.min(Duration.millis(left), LOOK_EVERY))),
-    Effect.forever,
-    Effect.raceFirst(begun),
-    Effect.forkScoped
+  yield* background(
+    "rotation",
+    rotateWhenDue.pipe(
+      Effect.flatMap((left) => Effect.sleep(Duration.min(Duration.millis(left), LOOK_EVERY))),
+      Effect.forever
+    )
   )
 }))

@@ -8,6 +8,7 @@ import { Clock, Context, Duration, Effect, Layer, Schedule } from "effect"
 import type { SessionId } from "../../protocol/Identity.ts"
 import { Notifications } from "../Notifications.ts"
 import { ServerConfig } from "../ServerConfig.ts"
+import { background } from "../ShutdownCoordinator.ts"
 import { SessionRepo } from "./SessionRepo.ts"
 
 /** The trigger of migration 0008 sends it the id of each session that is revoked. */
@@ -47,7 +48,7 @@ export class Revocations extends Context.Service<Revocations, {
       // Listening first: nothing falls between what is read here and what is heard from now on.
       yield* notifications.subscribe(TOPIC, { onMessages: (ended) => ended.forEach(add), onFound: load })
       yield* load
-      yield* Effect.forkScoped(Effect.repeat(forget, Schedule.spaced("1 day")))
+      yield* background("revocations that are over", Effect.repeat(forget, Schedule.spaced("1 day")))
 
       return Revocations.of({ has: (sessionId) => heardAt.has(sessionId), add })
     })

@@ -15,6 +15,7 @@ import { RecordActivity } from "../activity/Activity.ts"
 import { Coherence } from "../caches/Coherence.ts"
 import type { Peer } from "../Caller.ts"
 import { ServerConfig } from "../ServerConfig.ts"
+import { background } from "../ShutdownCoordinator.ts"
 import { AccessTokens, type Bearer } from "./AccessTokens.ts"
 import * as RefreshDigest from "./RefreshDigest.ts"
 import { Revocations } from "./Revocations.ts"
@@ -168,11 +169,13 @@ export class Sessions extends Context.Service<Sessions, {
         const now = yield* Clock.currentTimeMillis
         yield* repo.sweep({ ended: new Date(now - kept), retired: new Date(now - lifetime) })
       })
-      yield* sweep.pipe(
-        Effect.tapError((error) => Effect.logWarning("old sessions could not be swept", error)),
-        Effect.ignore,
-        Effect.repeat(Schedule.spaced("1 day")),
-        Effect.forkScoped
+      yield* background(
+        "sweep of sessions",
+        sweep.pipe(
+          Effect.tapError((error) => Effect.logWarning("old sessions could not be swept", error)),
+          Effect.ignore,
+          Effect.repeat(Schedule.spaced("1 day"))
+        )
       )
 
       return Sessions.of({ begin, refresh, end, ending })

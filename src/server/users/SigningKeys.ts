@@ -10,6 +10,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { hkdfSync, randomBytes } from "node:crypto"
 import { databaseRefusal } from "../Database.ts"
 import { ServerConfig } from "../ServerConfig.ts"
+import { background } from "../ShutdownCoordinator.ts"
 import type { TokenKey } from "./AccessToken.ts"
 
 const ROTATE_EVERY = Duration.toMillis("30 days")
@@ -90,14 +91,16 @@ export class SigningKeys extends Context.Service<SigningKeys, {
         return next === undefined ? Number.POSITIVE_INFINITY : next.createdAt + SIGNS_AFTER + READ_EVERY
       }
 
-      yield* load.pipe(
-        Effect.map((read) => {
-          keys = read
-        }),
-        Effect.catch((error) => Effect.logWarning("signing keys could not be read again", databaseRefusal(error))),
-        Effect.repeat(Schedule.spaced(Duration.millis(READ_EVERY))),
-        Effect.delay(Duration.millis(READ_EVERY)),
-        Effect.forkScoped
+      yield* background(
+        "signing keys",
+        load.pipe(
+          Effect.map((read) => {
+            keys = read
+          }),
+          Effect.catch((error) => Effect.logWarning("signing keys could not be read again", databaseRefusal(error))),
+          Effect.repeat(Schedule.spaced(Duration.millis(READ_EVERY))),
+          Effect.delay(Duration.millis(READ_EVERY))
+        )
       )
 
       return SigningKeys.of({
