@@ -41,6 +41,16 @@ export interface Swept {
   readonly bytesRemoved: number
 }
 
+/** Does it now, and then again and again. */
+const every = <A>(interval: Duration.Duration, work: Effect.Effect<A, Refusal>) =>
+  background(
+    "reclaiming",
+    Effect.ignore(work, { log: "Warn" }).pipe(
+      Effect.andThen(Effect.sleep(interval)),
+      Effect.forever
+    )
+  )
+
 export class Reclaimer extends Context.Service<Reclaimer, {
   /** Drops the versions and deleted files that are not to be kept; how many versions. */
   readonly sweepVersions: Effect.Effect<number, Refusal>
@@ -167,14 +177,6 @@ export class Reclaimer extends Context.Service<Reclaimer, {
   static readonly layerBackground = Layer.effectDiscard(Effect.gen(function*() {
     const reclaimer = yield* Reclaimer
     const sweepEvery = Duration.max((yield* ServerConfig).sweepEvery, SHORTEST_PAUSE)
-    const every = <A>(interval: Duration.Duration, work: Effect.Effect<A, Refusal>) =>
-      background(
-        "reclaiming",
-        Effect.ignore(work, { log: "Warn" }).pipe(
-          Effect.andThen(Effect.sleep(interval)),
-          Effect.forever
-        )
-      )
     yield* every(sweepEvery, reclaimer.sweepVersions)
     yield* every(
       Duration.times(sweepEvery, SWEEPS_PER_LOOK),
