@@ -21,7 +21,7 @@ import type { Journal, Journals } from "./Journal.ts"
 import type { Link } from "./Link.ts"
 import { attempt, targetOf } from "./LocalFile.ts"
 import { openReading, type Reading } from "./Reading.ts"
-import { openSink, reopenSink, type Sink } from "./Sink.ts"
+import { checkPlace, openSink, reopenSink, type Sink } from "./Sink.ts"
 
 const MiB = 1024 * 1024
 
@@ -150,17 +150,19 @@ const downloadTo = Effect.fnUntraced(function*(
     `.fip-${createHash("sha256").update(key.join("\0")).digest("hex").slice(0, 16)}.part`
   )
 
+  const keeping = (journal: Journal) => ({ name: partial, onSynced: (synced: number) => journal.add({ synced }) })
+
   /** Fetches all of it. */
   const anew = Effect.fnUntraced(function*(
     held: Journal | undefined
   ): Effect.fn.Return<Transferred, TransferError, Scope.Scope> {
-    const sink = yield* openSink(target)
+    yield* checkPlace(target)
     const reading = yield* openOne(services, file, { version })
     const { sha256, size } = reading.head
     // Of what has no hash yet, nobody can say later whether it is still the same.
     const journal = reading.incomplete && sha256 !== undefined ? held ?? (yield* journals.open(key)) : undefined
+    const { inode, sink } = yield* openSink(target, journal === undefined ? undefined : keeping(journal))
     if (journal !== undefined) {
-      const { inode } = yield* sink.keepAs(partial, (synced) => journal.add({ synced }))
       yield* journal.begin({ kind: "download", partial, inode, sha256, size, boot: yield* bootId })
     }
     const giveUp = Effect.andThen(sink.discard, journal?.remove ?? Effect.void)
@@ -188,8 +190,8 @@ const downloadTo = Effect.fnUntraced(function*(
     )
     const opened = yield* reopenSink(
       target,
-      partial,
-      head,
+      keeping(journal),
+      head.inode,
       (bytes) => Math.min(head.size, boot !== "" && boot === head.boot ? bytes : synced)
     )
     if (opened === undefined || opened.position === 0) return yield* new Unusable({ message: "" })
@@ -206,7 +208,6 @@ const downloadTo = Effect.fnUntraced(function*(
       yield* journal.begin({ ...head, boot })
       journal.add({ synced: Math.min(synced, position) })
     }
-    yield* sink.keepAs(partial, (synced) => journal.add({ synced }))
     onProgress({ bytes: position, total: head.size })
     const follower = yield* Effect.acquireRelease(
       Effect.sync(() => new Follower(sink, position)),

@@ -94,17 +94,14 @@ class JournalFile {
     return this.after(() => this.handle.write(text, at))
   }
 
-  begin(line: unknown): Promise<unknown> {
+  /** Forgets all lines. The file goes when it is closed, unless it is used again. */
+  clear(): Promise<unknown> {
     this.at = 0
-    this.after(() => this.handle.truncate(0))
-    return this.add(line)
-  }
-
-  remove(): Promise<unknown> {
-    return this.after(() => rm(this.path, { force: true }))
+    return this.after(() => this.handle.truncate(0))
   }
 
   close(): Promise<unknown> {
+    if (this.at === 0) this.after(() => rm(this.path, { force: true }))
     return this.after(() => this.handle.close())
   }
 }
@@ -155,9 +152,13 @@ export const makeJournals = (folder: string, server: string, onNotice: (message:
         )
         return {
           found,
-          begin: (line: unknown) => Effect.asVoid(Effect.promise(() => file.begin(line))),
+          begin: (line: unknown) =>
+            Effect.asVoid(Effect.promise(() => {
+              file.clear()
+              return file.add(line)
+            })),
           add: (line: unknown) => void file.add(line),
-          remove: Effect.asVoid(Effect.promise(() => file.remove()))
+          remove: Effect.asVoid(Effect.promise(() => file.clear()))
         }
       }).pipe(Effect.catch((error) => {
         if (error._tag === "UnknownError") {

@@ -8,7 +8,7 @@
 import { Effect, type Scope } from "effect"
 import { randomBytes } from "node:crypto"
 import { constants } from "node:fs"
-import { type FileHandle, rename, rm, stat } from "node:fs/promises"
+import { access, type FileHandle, rename, rm, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { syncFolder } from "../platform/AtomicFile.ts"
 import { systemErrorCode } from "../platform/systemError.ts"
@@ -30,17 +30,26 @@ export interface Sink {
   readonly write: (chunks: Chunks) => Effect.Effect<void, LocalFileError>
   /** The bytes [from, to) that were written before. */
   readonly read: (from: number, to: number) => Promise<Uint8Array>
-  /** Gives it this temporary name, and keeps it when the scope closes. `onSynced` hears how much of it is on disk. */
-  readonly keepAs: (name: string, onSynced: (bytes: number) => void) => Effect.Effect<Kept, LocalFileError>
   /** Does not keep it after all. */
   readonly discard: Effect.Effect<void>
   /** Makes what was written durable, and gives it its name. */
   readonly publish: Effect.Effect<void, LocalFileError>
 }
 
-/** By what a kept file is known again. */
-export interface Kept {
+/** How a file is kept for a later run. */
+export interface Keeping {
+  /** Its temporary path, which nobody else uses meanwhile. */
+  readonly name: string
+  /** Hears how much of it is on disk. */
+  readonly onSynced: (bytes: number) => void
+}
+
+export interface OpenedSink {
+  readonly sink: Sink
+  /** By what it is known again. */
   readonly inode: string
+  /** So much of it is there already. */
+  readonly position: number
 }
 
 /** The mode of the file that is replaced, or what the system gives to a new one. */
@@ -65,15 +74,13 @@ const writeAll = async (handle: FileHandle, chunks: Chunks, position: number): P
 interface Opened {
   readonly path: string
   readonly handle: FileHandle
-  readonly temporary: string
-  readonly isKept: boolean
+  readonly name: string
+  readonly onSynced: ((bytes: number) => void) | undefined
   readonly position: number
 }
 
-const makeSink = ({ handle, isKept, path, position: begin, temporary }: Opened) => {
-  let name = temporary
-  let kept = isKept
-  let onSynced: ((bytes: number) => void) | undefined
+const makeSink = ({ handle, name, onSynced, path, position: begin }: Opened) => {
+  let kept = onSynced !== undefined
   let position = begin
   let waiting = 0
   let writtenBack = begin
@@ -117,14 +124,6 @@ const makeSink = ({ handle, isKept, path, position: begin, temporary }: Opened) 
       }
       return bytes
     },
-    keepAs: (partial, tell) =>
-      Effect.uninterruptible(attempt(path, "write", async () => {
-        await rename(name, partial)
-        name = partial
-        kept = true
-        onSynced = tell
-        return { inode: String((await handle.stat({ bigint: true })).ino) }
-      })),
     discard: Effect.sync(() => {
       kept = false
     }),
@@ -145,28 +144,37 @@ const makeSink = ({ handle, isKept, path, position: begin, temporary }: Opened) 
   return { sink, close }
 }
 
+/** Fails unless files can be made beside `path`. */
+export const checkPlace = (path: string): Effect.Effect<void, LocalFileError> =>
+  attempt(path, "write", () => access(`${dirname(path)}/`, constants.W_OK))
+
 /** A new file to be written at `path`. */
-export const openSink = Effect.fnUntraced(function*(path: string): Effect.fn.Return<Sink, LocalFileError, Scope.Scope> {
-  const temporary = join(dirname(path), `.fip-${randomBytes(8).toString("hex")}.part`)
-  const handle = yield* openFile(path, "write", "wx+", temporary)
-  const { close, sink } = makeSink({ path, handle, temporary, isKept: false, position: 0 })
+export const openSink = Effect.fnUntraced(function*(
+  path: string,
+  keeping?: Keeping
+): Effect.fn.Return<OpenedSink, LocalFileError, Scope.Scope> {
+  const name = keeping?.name ?? join(dirname(path), `.fip-${randomBytes(8).toString("hex")}.part`)
+  if (keeping !== undefined) yield* attempt(path, "write", () => rm(name, { force: true }))
+  const handle = yield* openFile(path, "write", "wx+", name)
+  const { close, sink } = makeSink({ path, handle, name, onSynced: keeping?.onSynced, position: 0 })
   yield* Effect.addFinalizer(() => close)
-  return sink
+  const { ino } = yield* attempt(path, "write", () => handle.stat({ bigint: true }))
+  return { sink, inode: String(ino), position: 0 }
 })
 
-/** A file that was kept, from where it is trusted on; `undefined` when what has its name is something else. */
+/** A file that was kept, as far as it is trusted; `undefined` when what has its name is something else. */
 export const reopenSink = Effect.fnUntraced(function*(
   path: string,
-  temporary: string,
-  kept: Kept,
+  keeping: Keeping,
+  inode: string,
   trusted: (size: number) => number
-): Effect.fn.Return<{ readonly sink: Sink; readonly position: number } | undefined, LocalFileError, Scope.Scope> {
-  const handle = yield* openFile(path, "write", constants.O_RDWR | constants.O_NOFOLLOW, temporary)
+): Effect.fn.Return<OpenedSink | undefined, LocalFileError, Scope.Scope> {
+  const handle = yield* openFile(path, "write", constants.O_RDWR | constants.O_NOFOLLOW, keeping.name)
   const { ino, size } = yield* attempt(path, "write", () => handle.stat({ bigint: true }))
-  if (String(ino) !== kept.inode) return undefined
+  if (String(ino) !== inode) return undefined
   const position = Math.min(Number(size), trusted(Number(size)))
   yield* attempt(path, "write", () => handle.truncate(position))
-  const { close, sink } = makeSink({ path, handle, temporary, isKept: true, position })
+  const { close, sink } = makeSink({ path, handle, ...keeping, position })
   yield* Effect.addFinalizer(() => close)
-  return { sink, position }
+  return { sink, inode, position }
 })
