@@ -33,7 +33,8 @@ const FSCK_EVERY = 20
 const SETTINGS = {
   FIP_SWEEP_EVERY: "300 millis",
   FIP_KEEP_VERSIONS: "2",
-  FIP_KEEP_DELETED_FOR: "500 millis"
+  FIP_KEEP_DELETED_FOR: "500 millis",
+  FIP_UPLOAD_LIFETIME: "10 minutes"
 }
 
 export interface TortureOptions {
@@ -101,9 +102,13 @@ class Torture {
     return join(this.folder, "known_hosts")
   }
 
-  /** Saves what Node would compile anew at each start. */
   private get env(): NodeJS.ProcessEnv {
-    return { NODE_COMPILE_CACHE: join(this.folder, "compiled") }
+    return {
+      // Saves what Node would compile anew at each start.
+      NODE_COMPILE_CACHE: join(this.folder, "compiled"),
+      // Where clients note what they need to go on with a transfer.
+      XDG_STATE_HOME: join(this.folder, "state")
+    }
   }
 
   get figures(): Figures {

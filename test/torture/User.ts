@@ -1,6 +1,7 @@
 /** A user whose clients and server are killed: what must be there, and a client that looks whether it is. */
 import { Effect, ManagedRuntime, Redacted, Schedule, Stream } from "effect"
 import { FipClient, type FipClientShape } from "../../src/client/FipClient.ts"
+import { MAX_DATA_BYTES } from "../../src/protocol/Limits.ts"
 import type { Written } from "../../src/protocol/Request.ts"
 import {
   afterChange,
@@ -20,14 +21,15 @@ const MiB = 1024 * 1024
 const lengthOf = (random: Random, doing: "put" | "upload"): number =>
   doing === "put"
     ? random.below(random.pick([600, 9000, 9000, 120_000]))
-    : random.chance(0.1)
+    : random.chance(0.15)
     ? MiB + 1 + random.below(MiB)
     : 1 + random.below(random.pick([60_000, 300_000]))
 
 /** An upload that was begun and whose answer nobody has seen. */
 interface Unfinished {
   readonly change: Change
-  readonly upload: string
+  /** `undefined`: the client library knows how to go on with it. */
+  readonly upload: string | undefined
   /** It was found carried out: continuing it gives its answer and changes nothing. */
   readonly isDone: boolean
 }
@@ -69,6 +71,8 @@ export class User {
   private unanswered: Files | undefined
   private doing: Change | undefined
   private unfinished: Unfinished | undefined
+  /** What is being done was begun before. */
+  private isContinuing = false
   /** Names whose content may be another one than when it was last looked at. */
   private readonly touched = new Set<string>()
   acknowledged = 0
@@ -97,6 +101,7 @@ export class User {
     const { unfinished } = this
     const change = unfinished?.change ?? chooseChange(this.files, this.random, lengthOf)
     this.doing = change
+    this.isContinuing = unfinished !== undefined
     this.unanswered = unfinished?.isDone === true ? this.files : afterChange(this.files, change)
     this.touched.add(change.name)
     if ("to" in change) this.touched.add(change.to)
@@ -126,7 +131,7 @@ export class User {
           `version ${versions?.length} with ${versions?.at(-1)?.length}`
       )
     }
-    if (upload !== undefined) {
+    if (this.isContinuing) {
       this.resumed++
       if (this.unfinished?.isDone === true) this.resumedCommitted++
     }
@@ -176,13 +181,17 @@ export class User {
 
   /** Decides, by what there is, whether the change that was not answered was carried out. */
   private settle(listed: Listed): void {
-    const { unanswered, unfinished } = this
+    const { doing, unanswered } = this
+    if (unanswered !== undefined && doing?.do === "upload" && doing.content.length > MAX_DATA_BYTES) {
+      this.unfinished = { change: doing, upload: undefined, isDone: false }
+    }
+    const { unfinished } = this
     const isNew = unanswered !== undefined && unanswered !== this.files
     if (isNew) this.open++
     if (isNew && isListed(listed, unanswered)) {
       this.carriedOut++
       this.files = unanswered
-      if (unfinished !== undefined) this.unfinished = { ...unfinished, isDone: true }
+      this.unfinished = unfinished?.upload === undefined ? undefined : { ...unfinished, isDone: true }
     } else if (!isListed(listed, this.files)) {
       const found = [...listed].map(([name, { size, version }]) => `${name}: version ${version}, ${size} bytes`)
       const or = isNew ? `\nor\n${summary(unanswered)}` : ""

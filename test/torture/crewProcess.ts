@@ -3,7 +3,7 @@
  * user as a client of their own, and says how it went.
  */
 import { Cause, Effect, Exit, ManagedRuntime, Redacted, Scope } from "effect"
-import { rm, writeFile } from "node:fs/promises"
+import { readFile, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import type { Api } from "../../src/client/Api.ts"
 import { FipClient, type FipClientShape } from "../../src/client/FipClient.ts"
@@ -39,6 +39,12 @@ export const READY = "ready"
 /** Of every user. */
 export const PASSWORD = "tortured, and patient"
 
+/** Writes a file, unless it is there: one that was touched is not the one whose upload was cut off. */
+const provide = async (path: string, content: Buffer): Promise<void> => {
+  const there = await readFile(path).catch(() => undefined)
+  if (there?.equals(content) !== true) await writeFile(path, content)
+}
+
 const perform = (
   client: FipClientShape,
   api: Api,
@@ -55,10 +61,9 @@ const perform = (
       if (upload !== undefined) return Parts.resume(api, upload, change.content)
       // The client library has a way of its own where one request is not enough.
       if (change.content.length <= MAX_DATA_BYTES) return Parts.upload(api, change, onBegun)
-      return Effect.acquireUseRelease(
-        Effect.promise(() => writeFile(localFile, change.content)),
-        () => client.upload(localFile, change.name, { mode: change.mode, position: change.position }),
-        () => Effect.promise(() => rm(localFile, { force: true }))
+      return Effect.promise(() => provide(localFile, change.content)).pipe(
+        Effect.andThen(client.upload(localFile, change.name, { mode: change.mode, position: change.position })),
+        Effect.tap(Effect.promise(() => rm(localFile)))
       )
     case "delete":
       return client.delete(change.name)
