@@ -1,16 +1,34 @@
 /** The program: the one place that runs an Effect and ends the process. */
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
-import { adminCommandTree } from "./cli/admin.ts"
-import { connectCommand } from "./cli/connect.ts"
-import { knownHostsCommand } from "./cli/knownHosts.ts"
-import { serveCommand } from "./cli/serve.ts"
 import { VERSION } from "./protocol/Limits.ts"
+
+/** A short command must not wait for the modules of the others: they load when none, or no known one, is named. */
+const subcommands = async () => {
+  switch (process.argv[2]) {
+    case "connect":
+      return [(await import("./cli/connect.ts")).connectCommand] as const
+    case "serve":
+      return [(await import("./cli/serve.ts")).serveCommand] as const
+    case "admin":
+      return [(await import("./cli/admin.ts")).adminCommandTree] as const
+    default: {
+      const [{ serveCommand }, { connectCommand }, { adminCommandTree }, { knownHostsCommand }] = await Promise.all([
+        import("./cli/serve.ts"),
+        import("./cli/connect.ts"),
+        import("./cli/admin.ts"),
+        import("./cli/knownHosts.ts")
+      ])
+      return [serveCommand, connectCommand, adminCommandTree, knownHostsCommand] as const
+    }
+  }
+}
 
 const fip = Command.make("fip").pipe(
   Command.withDescription("File Interaction Protocol: a place for a group's files"),
-  Command.withSubcommands([serveCommand, connectCommand, adminCommandTree, knownHostsCommand])
+  Command.withSubcommands(await subcommands())
 )
 
 // A second signal does not wait for anything.
