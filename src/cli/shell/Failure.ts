@@ -66,11 +66,12 @@ const refusalStatus = (code: string, kind: CommandKind): ExitStatus => {
 export const failureOf = (error: Exclude<CommandError, OutputClosed>, kind: CommandKind): Failure => {
   if (error._tag === "TransferFailed") {
     const failure = failureOf(error.cause, kind)
-    const interrupted = error.moved && failure.status === ExitStatus.NO_CONNECTION
+    const interrupted = error.moved && failure.code === "local:connection"
+    const message = interrupted ? `${failure.message}. The same command again goes on where it was` : failure.message
     return {
       ...failure,
       status: interrupted ? ExitStatus.TRANSFER : failure.status,
-      message: error.file === undefined ? failure.message : `${error.file}: ${failure.message}`
+      message: error.file === undefined ? message : `${error.file}: ${message}`
     }
   }
   if (error._tag === "LoginFailed") return failureOf(error.cause, "login")

@@ -28,7 +28,7 @@ that is no terminal it runs one command a line (\`#\` begins a comment) and stop
 | 3 | no connection |
 | 4 | trust: the server's key is not the one that was pinned |
 | 5 | authentication: wrong password, or not logged in |
-| 6 | interrupted transfer: connection lost or content damaged in READ, UPLOAD, DOWNLOAD and the …FROM commands |
+| 6 | interrupted transfer: connection lost or content damaged in READ, UPLOAD, DOWNLOAD and the …FROM commands. The same command again goes on where it was ([transfers.md](transfers.md)), READ from the beginning |
 | 130 | cancelled with Ctrl-C |
 
 ## \`--json\`
