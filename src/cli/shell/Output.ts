@@ -21,6 +21,10 @@ export class Output extends Context.Service<Output, {
   readonly stderrIsTerminal: boolean
   /** Standard error is a terminal that shows colours, and nobody asked for none. */
   readonly colors: boolean
+  /** The same of standard output, where results go. */
+  readonly colorsResults: boolean
+  /** Width of the terminal that results go to; infinite when they go to none. */
+  readonly resultColumns: Effect.Effect<number>
   /** Width of the terminal that messages go to. */
   readonly columns: Effect.Effect<number>
   readonly write: (chunk: string | Uint8Array) => Effect.Effect<void, OutputClosed>
@@ -41,11 +45,13 @@ export class Output extends Context.Service<Output, {
         stdout.on("error", ignore)
         stderr.on("error", ignore)
         const stderrIsTerminal = stderr.isTTY === true
+        const colors = Option.getOrElse(noColor, () => "") === "" && Option.getOrElse(term, () => "") !== "dumb"
         return Output.of({
           stdoutIsTerminal: stdout.isTTY === true,
           stderrIsTerminal,
-          colors: stderrIsTerminal && Option.getOrElse(noColor, () => "") === "" &&
-            Option.getOrElse(term, () => "") !== "dumb",
+          colors: stderrIsTerminal && colors,
+          colorsResults: stdout.isTTY === true && colors,
+          resultColumns: Effect.sync(() => stdout.isTTY === true ? stdout.columns ?? 80 : Number.POSITIVE_INFINITY),
           columns: Effect.sync(() => stderr.columns ?? 80),
           write: (chunk) => chunk.length === 0 ? Effect.void : send(stdout, chunk),
           note: (text) => Effect.ignore(send(stderr, text)),

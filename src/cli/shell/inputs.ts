@@ -118,6 +118,10 @@ export const recursive = (description: string) =>
     Flag.withDefault(false)
   )
 
+/** Of queries: all that there is to know. */
+export const verbose = (description: string) =>
+  Flag.Boolean("verbose").pipe(Flag.withAlias("v"), Flag.withDescription(description), Flag.withDefault(false))
+
 const ROLES = new Map<string, GrantRole>([
   ["read", "READ"],
   ["reader", "READ"],

@@ -1,16 +1,22 @@
-/** LIST: files and folders, one's own, somebody else's, shared or public. */
-import { Effect, Option, Stream } from "effect"
+/**
+ * LIST: files and folders, one's own, somebody else's, shared or public.
+ *
+ * A listing in the order of names is written page by page, as it comes: its length costs no memory. In another order,
+ * and with `--json`, it is held until all of it is there.
+ */
+import { Clock, Effect, Option, Stream } from "effect"
 import { Argument, Flag } from "effect/cli"
-import type { ListOptions } from "../../../client/FipClient.ts"
+import type { ListEntry, ListOptions } from "../../../client/FipClient.ts"
 import { FipClient } from "../../../client/FipClient.ts"
 import { formatFileRef } from "../../../protocol/FileName.ts"
-import type { Username } from "../../../protocol/Identity.ts"
 import type { FileInfo } from "../../../protocol/Request.ts"
 import { UsageError } from "../Failure.ts"
-import { formatBytes, formatCount, formatTable, formatTime } from "../format.ts"
+import { formatAgo, formatBytes, formatCount, formatTable } from "../format.ts"
 import { recursive } from "../inputs.ts"
+import { Output } from "../Output.ts"
 import { placeArgument } from "../places.ts"
 import { printableLine } from "../printable.ts"
+import { JsonMode } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
 
 const path = placeArgument(
@@ -18,7 +24,14 @@ const path = placeArgument(
   "a folder (docs/), a file, somebody's files (~alice) or a folder of theirs (~alice/docs/)"
 ).pipe(Argument.optional)
 
-const collect = Effect.fnUntraced(function*(options: ListOptions) {
+const ORDERS = {
+  name: () => 0,
+  size: (a: FileInfo, b: FileInfo) => b.size - a.size,
+  time: (a: FileInfo, b: FileInfo) =>
+    (b.deleted_at ?? b.modified_at).localeCompare(a.deleted_at ?? a.modified_at)
+} as const
+
+const collect = Effect.fnUntraced(function*(options: ListOptions, order: keyof typeof ORDERS) {
   const client = yield* FipClient
   const folders: Array<string> = []
   const files: Array<FileInfo> = []
@@ -27,45 +40,57 @@ const collect = Effect.fnUntraced(function*(options: ListOptions) {
       if (entry._tag === "Folder") folders.push(entry.name)
       else files.push(entry.file)
     }))
-  return { files, folders }
+  return { files: order === "name" ? files : files.sort(ORDERS[order]), folders }
 })
 
-/** A file as one would type it: with its owner when that is somebody else. */
-const nameFor = (me: Option.Option<{ readonly username: Username }>) => (file: FileInfo): string =>
-  formatFileRef({
-    owner: Option.exists(me, ({ username }) => username.toLowerCase() === file.owner.toLowerCase())
-      ? undefined
-      : file.owner,
-    name: file.name
-  })
-
-const COLUMNS = [
-  { title: "ROLE" },
-  { title: "PUBLIC" },
-  { title: "SIZE", right: true },
-  { title: "VERSION", right: true },
-  { title: "MODIFIED" },
-  { title: "NAME" }
-]
-
-const long = (folders: ReadonlyArray<string>, files: ReadonlyArray<FileInfo>, name: (file: FileInfo) => string) => {
-  const total = files.reduce((sum, file) => sum + file.size, 0)
-  const columns = COLUMNS.map((column) =>
-    column.title === "MODIFIED" && files.some((file) => file.deleted_at !== undefined) ? { title: "DELETED" } : column
-  )
-  const rows = [
-    ...folders.map((folder) => ["", "", "", "", "", folder]),
-    ...files.map((file) => [
-      file.role,
-      file.public ? "yes" : "no",
-      formatBytes(file.size),
-      String(file.version),
-      formatTime(file.deleted_at ?? file.modified_at),
-      name(file)
-    ])
+/** What people see of entries, in parts: each is a text of whole lines. */
+const makeView = Effect.fnUntraced(function*(options: { readonly long: boolean; readonly deleted: boolean }) {
+  const client = yield* FipClient
+  const output = yield* Output
+  const now = yield* Clock.currentTimeMillis
+  const me = Option.getOrUndefined(Option.map(yield* client.session, ({ username }) => username.toLowerCase()))
+  const width = yield* output.resultColumns
+  /** As one would type it: with its owner when that is somebody else. */
+  const nameOf = ({ name, owner }: FileInfo): string =>
+    formatFileRef({ owner: owner.toLowerCase() === me ? undefined : owner, name })
+  const folder = (name: string): string => output.colorsResults ? `\u001b[1;34m${name}\u001b[0m` : name
+  const columns = [
+    { title: "ROLE", least: 6 },
+    { title: "PUBLIC", least: 6 },
+    { title: "SIZE", right: true, least: 8 },
+    { title: "VERSION", right: true, least: 7 },
+    { title: options.deleted ? "DELETED" : "MODIFIED", least: 16 },
+    { title: "NAME", cuts: true }
   ]
-  return `${formatTable(columns, rows)}\n${formatCount(files.length, "file")}, ${formatBytes(total)}`
-}
+  const untitled = columns.map((column) => ({ ...column, title: "" }))
+  let isFirst = true
+  const long = (entries: ReadonlyArray<ListEntry>): string => {
+    const rows = entries.map((entry) => {
+      if (entry._tag === "Folder") return ["", "", "", "", "", entry.name]
+      const { file } = entry
+      const lock = file.locked_by === undefined ? "" : `  (locked by ${file.locked_by})`
+      return [
+        file.role,
+        file.public ? "yes" : "no",
+        formatBytes(file.size),
+        String(file.version),
+        formatAgo(file.deleted_at ?? file.modified_at, now),
+        `${nameOf(file)}${lock}`
+      ]
+    })
+    const table = formatTable(isFirst ? columns : untitled, rows, width)
+    isFirst = false
+    return table
+  }
+  const short = (entries: ReadonlyArray<ListEntry>): string =>
+    entries.map((entry) =>
+      entry._tag === "Folder" ? folder(printableLine(entry.name)) : printableLine(nameOf(entry.file))
+    ).join("\n")
+  return options.long ? long : short
+})
+
+const counted = (files: number, folders: number): string =>
+  `${formatCount(files, "file")}, ${formatCount(folders, "folder")}`
 
 export const list = shellCommand({
   name: "LIST",
@@ -73,11 +98,13 @@ export const list = shellCommand({
   examples: [
     { command: "LIST" },
     { command: "LIST docs/ --long --recursive" },
+    { command: "LIST --recursive --long --sort size", description: "the largest files first" },
     { command: "LIST --shared", description: "what others let you read or edit" },
     { command: "LIST --deleted --long", description: "what RESTORE can bring back, and when it was deleted" }
   ],
   json: "`files` (an array of `owner`, `name`, `size`, `version`, `created_at`, `modified_at`, `role`, `public`, " +
-    "`sha256` where it is known, `deleted_at` with `--deleted`), `folders` (an array of names that end in `/`)",
+    "`locked_by` and `locked_until` while it is locked, `sha256` where it is known, `deleted_at` with `--deleted`), " +
+    "`folders` (an array of names that end in `/`)",
   input: {
     path,
     shared: Flag.Boolean("shared").pipe(
@@ -94,40 +121,64 @@ export const list = shellCommand({
     ),
     long: Flag.Boolean("long").pipe(
       Flag.withAlias("l"),
-      Flag.withDescription("with role, size, version and time"),
+      Flag.withDescription("with role, size, version, time and lock"),
       Flag.withDefault(false)
     ),
-    recursive: recursive("every file below, instead of one level and its folders")
+    recursive: recursive("every file below, instead of one level and its folders"),
+    sort: Flag.Literals("sort", ["name", "size", "time"]).pipe(
+      Flag.withMetavar("order"),
+      Flag.withDescription("by name (the default), by size, or by time: the largest or the newest first"),
+      Flag.withDefault("name" as const)
+    )
   },
   run: Effect.fnUntraced(function*(input) {
     if (Number(input.shared) + Number(input.public) + Number(input.deleted) > 1) {
       return yield* new UsageError({ message: "choose one of --shared, --public and --deleted" })
     }
     const client = yield* FipClient
+    const output = yield* Output
     const place = Option.getOrUndefined(input.path)
-    let { files, folders } = yield* collect({
+    const options: ListOptions = {
       owner: place?.owner,
       prefix: place?.prefix,
       recursive: input.recursive,
       scope: input.shared ? "shared" : input.public ? "public" : "own",
       deleted: input.deleted ? true : undefined
-    })
-    // Nothing below that name: it can still be the name of a file.
-    if (
-      place?.file !== undefined && !input.shared && !input.public && !input.deleted && files.length === 0 &&
-      folders.length === 0
-    ) {
-      files = [yield* client.queryFile(place.file)]
     }
-    const name = nameFor(yield* client.session)
-    const text = input.long
-      ? long(folders, files, name)
-      : [...folders, ...files.map(name)].map(printableLine).join("\n")
-    return {
-      code: "1:qa",
-      message: `${formatCount(files.length, "file")}, ${formatCount(folders.length, "folder")}`,
-      result: { files, folders },
-      text
+    /** Nothing below that name: it can still be the name of a file. */
+    const file = place?.file !== undefined && !input.shared && !input.public && !input.deleted ? place.file : undefined
+
+    if (yield* JsonMode) {
+      let { files, folders } = yield* collect(options, input.sort)
+      if (file !== undefined && files.length + folders.length === 0) files = [yield* client.queryFile(file)]
+      return { code: "1:qa", message: counted(files.length, folders.length), result: { files, folders } }
     }
+
+    const view = yield* makeView(input)
+    let [files, folders, bytes] = [0, 0, 0]
+    const show = (entries: ReadonlyArray<ListEntry>) => {
+      for (const entry of entries) {
+        if (entry._tag === "Folder") folders++
+        else {
+          files++
+          bytes += entry.file.size
+        }
+      }
+      return entries.length === 0 ? Effect.void : output.write(`${view(entries)}\n`)
+    }
+    if (input.sort === "name") {
+      yield* Stream.runForEach(Stream.chunks(client.list(options)), show)
+    } else {
+      const all = yield* collect(options, input.sort)
+      yield* show([
+        ...all.folders.map((name) => ({ _tag: "Folder" as const, name })),
+        ...all.files.map((file) => ({ _tag: "File" as const, file }))
+      ])
+    }
+    if (file !== undefined && files + folders === 0) {
+      yield* show([{ _tag: "File", file: yield* client.queryFile(file) }])
+    }
+    if (input.long) yield* output.write(`${formatCount(files, "file")}, ${formatBytes(bytes)}\n`)
+    return { code: "1:qa", message: counted(files, folders), result: {}, text: "" }
   })
 })
