@@ -49,8 +49,8 @@ describe("HELP", () => {
   it.effect("of a family tells about its members", () =>
     Effect.gen(function*() {
       const { stdout } = yield* runLines(["HELP query"])
-      assert.include(stdout, "QUERY STORAGE\n")
-      assert.include(stdout, "QUERY VERSIONS <file> [owner]\n")
+      assert.include(stdout, "QUERY STORAGE [--verbose]\n")
+      assert.include(stdout, "QUERY VERSIONS <file> [owner] [--verbose]\n")
     }))
 
   it.effect("has examples that the shell takes", () =>

@@ -22,10 +22,12 @@ it.live("100,000 names are listed in order, once each, in a heap that cannot hol
     const folder = yield* TestServer.temporaryFolder
     const knownHosts = join(folder, "known_hosts")
     const [username, password] = ["lister", "long-listing-password"]
-    yield* Effect.scoped(Effect.gen(function*() {
-      const client = yield* FipClient
-      yield* client.register(username, Redacted.make(password))
-    }).pipe(Effect.provide(FipClient.layer({ host: "127.0.0.1", port, knownHosts }))))
+    yield* Effect.scoped(
+      Effect.gen(function*() {
+        const client = yield* FipClient
+        yield* client.register(username, Redacted.make(password))
+      }).pipe(Effect.provide(FipClient.layer({ host: "127.0.0.1", port, knownHosts })))
+    )
     yield* Effect.scoped(
       SqlClient.pipe(
         Effect.flatMap((sql) =>

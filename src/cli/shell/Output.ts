@@ -6,6 +6,7 @@
  */
 import { Config, Context, Data, Effect, Layer, Option } from "effect"
 import type { Writable } from "node:stream"
+import { type Column, formatTable } from "./format.ts"
 
 /** Nobody reads standard output any more. */
 export class OutputClosed extends Data.TaggedError("OutputClosed")<{ readonly cause: unknown }> {}
@@ -64,6 +65,15 @@ export class Output extends Context.Service<Output, {
 
   static readonly layer = Layer.suspend(() => Output.layerStreams({ stdout: process.stdout, stderr: process.stderr }))
 }
+
+/** A table that fits the terminal, if results go to one. */
+export const table = Effect.fnUntraced(function*(
+  columns: ReadonlyArray<Column>,
+  rows: ReadonlyArray<ReadonlyArray<string>>
+) {
+  const output = yield* Output
+  return formatTable(columns, rows, yield* output.resultColumns)
+})
 
 const ignore = (): void => {}
 

@@ -27,8 +27,7 @@ const path = placeArgument(
 const ORDERS = {
   name: () => 0,
   size: (a: FileInfo, b: FileInfo) => b.size - a.size,
-  time: (a: FileInfo, b: FileInfo) =>
-    (b.deleted_at ?? b.modified_at).localeCompare(a.deleted_at ?? a.modified_at)
+  time: (a: FileInfo, b: FileInfo) => (b.deleted_at ?? b.modified_at).localeCompare(a.deleted_at ?? a.modified_at)
 } as const
 
 const collect = Effect.fnUntraced(function*(options: ListOptions, order: keyof typeof ORDERS) {

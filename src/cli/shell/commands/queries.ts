@@ -1,181 +1,152 @@
 /** QUERY: what the server knows about the user, their files and their sessions. */
-import { Effect, Option } from "effect"
+import { Clock, Effect, Option, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { FipClient } from "../../../client/FipClient.ts"
-import { type FolderPrefix, formatFileRef } from "../../../protocol/FileName.ts"
-import type { Storage } from "../../../protocol/Request.ts"
+import { formatFileRef } from "../../../protocol/FileName.ts"
+import type { FileInfo, SessionInfo, Storage } from "../../../protocol/Request.ts"
 import { formatActivities } from "../activity.ts"
-import { formatBytes, formatCount, formatPairs, formatTable, formatTime } from "../format.ts"
-import { count, file as fileArgument, shareableTarget, target, targetOf } from "../inputs.ts"
+import { formatAgo, formatBytes, formatPairs, formatTime, formatWhen } from "../format.ts"
+import { count, file as fileArgument, verbose } from "../inputs.ts"
+import { table } from "../Output.ts"
 import { CommandFacts, shellCommand } from "../ShellCommand.ts"
 import { list } from "./list.ts"
+import { queryFile, queryPermission, queryVersions } from "./queriesOfFiles.ts"
 
 const STORAGE = "`bytes_used`, `bytes_limit`, `files_used`, `files_limit`"
 
-const storagePairs = (storage: Storage): ReadonlyArray<readonly [string, string]> => [
-  ["bytes used", `${formatBytes(storage.bytes_used)} of ${formatBytes(storage.bytes_limit)}`],
-  ["files used", `${storage.files_used} of ${storage.files_limit}`]
-]
+const percent = (used: number, limit: number): string => limit === 0 ? "" : ` (${Math.round(100 * used / limit)} %)`
+
+const storagePairs = (storage: Storage): ReadonlyArray<readonly [string, string]> => {
+  const { bytes_limit, bytes_used, files_limit, files_used } = storage
+  return [
+    ["bytes used", `${formatBytes(bytes_used)} of ${formatBytes(bytes_limit)}${percent(bytes_used, bytes_limit)}`],
+    ["files used", `${files_used} of ${files_limit}${percent(files_used, files_limit)}`]
+  ]
+}
+
+/** How many of the largest files are shown. */
+const LARGEST = 10
+
+/** What lies where, and the largest files: all files are looked at, none of the others is kept. */
+const usage = Effect.gen(function*() {
+  const client = yield* FipClient
+  const folders = new Map<string, { readonly name: string; files: number; bytes: number }>()
+  let largest: Array<FileInfo> = []
+  yield* Stream.runForEach(client.list({ recursive: true }), (entry) =>
+    Effect.sync(() => {
+      if (entry._tag === "Folder") return
+      const { file } = entry
+      const name = file.name.slice(0, file.name.indexOf("/") + 1)
+      const folder = folders.get(name) ?? { name, files: 0, bytes: 0 }
+      folder.files++
+      folder.bytes += file.size
+      folders.set(name, folder)
+      if (largest.length < LARGEST || file.size > (largest.at(-1)?.size ?? 0)) {
+        largest = [...largest, file].sort((a, b) => b.size - a.size).slice(0, LARGEST)
+      }
+    }))
+  return { folders: [...folders.values()].sort((a, b) => b.bytes - a.bytes), largest }
+})
 
 const storage = shellCommand({
   name: "QUERY STORAGE",
   summary: "How much you store, and how much you may",
-  examples: [{ command: "QUERY storage" }],
-  json: STORAGE,
-  input: {},
-  run: Effect.fnUntraced(function*() {
+  examples: [
+    { command: "QUERY storage" },
+    { command: "QUERY storage --verbose", description: "also which folders and files take most" }
+  ],
+  json:
+    `${STORAGE}; with \`--verbose\` \`bytes_left\`, \`files_left\`, \`folders\` (an array of \`name\`, \`files\`, ` +
+    "`bytes`, the largest first; the name is empty for files in no folder), `largest` (an array as `files` in `LIST`)",
+  input: { verbose: verbose("also what is left, and which folders and files take most") },
+  run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
     const result = yield* client.queryStorage
-    return { code: "1:qa", message: "what you store", result, text: formatPairs(storagePairs(result)) }
+    const message = "what you store"
+    if (!input.verbose) return { code: "1:qa", message, result, text: formatPairs(storagePairs(result)) }
+    const { folders, largest } = yield* usage
+    const left = {
+      bytes_left: Math.max(0, result.bytes_limit - result.bytes_used),
+      files_left: Math.max(0, result.files_limit - result.files_used)
+    }
+    const size = { title: "SIZE", right: true }
+    const text = [
+      formatPairs([
+        ...storagePairs(result),
+        ["bytes left", formatBytes(left.bytes_left)],
+        ["files left", String(left.files_left)]
+      ]),
+      yield* table(
+        [size, { title: "FILES", right: true }, { title: "FOLDER", cuts: true }],
+        folders.map((folder) => [formatBytes(folder.bytes), String(folder.files), folder.name || "(none)"])
+      ),
+      yield* table(
+        [size, { title: "LARGEST FILES", cuts: true }],
+        largest.map((one) => [formatBytes(one.size), one.name])
+      )
+    ]
+    return {
+      code: "1:qa",
+      message,
+      result: { ...result, ...left, folders, largest },
+      text: text.slice(0, folders.length === 0 ? 1 : 3).join("\n\n")
+    }
   })
+})
+
+const sessionTable = Effect.fnUntraced(function*(sessions: ReadonlyArray<SessionInfo>, verbose: boolean) {
+  const now = yield* Clock.currentTimeMillis
+  const time = (timestamp: string): string => verbose ? formatTime(timestamp) : formatAgo(timestamp, now)
+  const rows = sessions.map((session) => [
+    session.current ? "this one" : "",
+    session.session_id,
+    session.address,
+    time(session.created_at),
+    time(session.last_seen_at),
+    time(session.expires_at),
+    ...verbose ? [session.device] : []
+  ])
+  const titles = ["", "SESSION", "FROM", "SINCE", "LAST SEEN", "ENDS", ...verbose ? ["DEVICE"] : []]
+  return yield* table(titles.map((title) => ({ title })), rows)
 })
 
 const user = shellCommand({
   name: "QUERY USER",
   summary: "Your account",
-  examples: [{ command: "QUERY user" }],
-  json: `\`username\`, \`created_at\`, \`sessions\` (how many), ${STORAGE}`,
-  input: {},
-  run: Effect.fnUntraced(function*() {
+  examples: [{ command: "QUERY user" }, { command: "QUERY user --verbose" }],
+  json:
+    `\`username\`, \`created_at\`, \`sessions\` (how many), ${STORAGE}; with \`--verbose\` \`session_list\`, as in ` +
+    "`QUERY sessions`",
+  input: { verbose: verbose("also where you are logged in") },
+  run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
     const result = yield* client.queryUser
-    const text = formatPairs([
+    const now = yield* Clock.currentTimeMillis
+    const pairs = formatPairs([
       ["user", result.username],
-      ["since", formatTime(result.created_at)],
+      ["since", formatWhen(result.created_at, now)],
       ["sessions", String(result.sessions)],
       ...storagePairs(result)
     ])
-    return { code: "1:qa", message: `the account ${result.username}`, result, text }
-  })
-})
-
-const file = shellCommand({
-  name: "QUERY FILE",
-  summary: "One file: size, version, times, your role",
-  examples: [
-    { command: "QUERY file notes.txt" },
-    { command: "QUERY file notes.txt --verbose", description: "also how often it was read, and when last" }
-  ],
-  json: "`owner`, `name`, `size`, `version`, `created_at`, `modified_at`, `role`, `public`; `locked_by` and " +
-    "`locked_until` while it is locked; `sha256` where it is known; with `--verbose` `reads` and " +
-    "`last_read_at`",
-  input: {
-    ...target,
-    verbose: Flag.Boolean("verbose").pipe(
-      Flag.withAlias("v"),
-      Flag.withDescription("also how often it was read, and when last"),
-      Flag.withDefault(false)
-    )
-  },
-  run: Effect.fnUntraced(function*(input) {
-    const client = yield* FipClient
-    const ref = yield* targetOf(input)
-    const result = yield* client.queryFile(ref, { verbose: input.verbose ? true : undefined })
-    const text = formatPairs([
-      ["name", result.name],
-      ["owner", result.owner],
-      ["size", `${formatBytes(result.size)} (${result.size} bytes)`],
-      ["version", String(result.version)],
-      ["created", formatTime(result.created_at)],
-      ["modified", formatTime(result.modified_at)],
-      ["your role", result.role],
-      ["public", result.public ? "yes" : "no"],
-      ...(result.locked_by === undefined || result.locked_until === undefined
-        ? []
-        : [["locked", `by ${result.locked_by} until ${formatTime(result.locked_until)}`] as const]),
-      ["sha256", result.sha256 ?? "not known yet"],
-      ...(result.reads === undefined ? [] : [["read", formatCount(result.reads, "time")] as const]),
-      ...(result.last_read_at === undefined ? [] : [["last read", formatTime(result.last_read_at)] as const])
-    ])
-    return { code: "1:qa", message: `the file ${formatFileRef(ref)}`, result, text }
-  })
-})
-
-const permission = shellCommand({
-  name: "QUERY PERMISSION",
-  summary: "Who may do what to a file or a folder, and why",
-  examples: [{ command: "QUERY permission notes.txt" }, { command: "QUERY permission docs/" }],
-  json: "`owner`, `name`, `public`, `public_through` (the folder that makes it public, if one does), `grants` (an " +
-    "array of `username`, `role`, `granted_by`, `granted_at`, `expires_at` unless permanent, `through` (the folder " +
-    "that was granted) unless granted on the thing itself)",
-  input: shareableTarget,
-  run: Effect.fnUntraced(function*(input) {
-    const client = yield* FipClient
-    const ref = yield* targetOf(input)
-    const result = yield* client.queryPermission(ref)
-    const through = (folder: FolderPrefix | undefined): string =>
-      folder === undefined ? "" : formatFileRef({ owner: ref.owner, name: folder })
-    const rows = [
-      [result.owner, "OWNER", "", "", "", ""],
-      ...(result.public ? [["everybody", "READ", through(result.public_through), "", "", ""]] : []),
-      ...result.grants.map((grant) => [
-        grant.username,
-        grant.role,
-        through(grant.through),
-        grant.expires_at === undefined ? "permanent" : formatTime(grant.expires_at),
-        grant.granted_by,
-        formatTime(grant.granted_at)
-      ])
-    ]
-    const columns = ["USER", "ROLE", "THROUGH", "UNTIL", "GRANTED BY", "ON"].map((title) => ({ title }))
-    return {
-      code: "1:qa",
-      message: `who may do what to ${formatFileRef(ref)}`,
-      result,
-      text: formatTable(columns, rows)
-    }
+    const message = `the account ${result.username}`
+    if (!input.verbose) return { code: "1:qa", message, result, text: pairs }
+    const { sessions } = yield* client.querySessions
+    const text = `${pairs}\n\n${yield* sessionTable(sessions, true)}`
+    return { code: "1:qa", message, result: { ...result, session_list: sessions }, text }
   })
 })
 
 const sessions = shellCommand({
   name: "QUERY SESSIONS",
   summary: "Where you are logged in",
-  examples: [{ command: "QUERY sessions" }],
+  examples: [{ command: "QUERY sessions" }, { command: "QUERY sessions --verbose" }],
   json: "`sessions` (an array of `session_id`, `device`, `address`, `created_at`, `last_seen_at`, `expires_at`, " +
     "`current`)",
-  input: {},
-  run: Effect.fnUntraced(function*() {
-    const client = yield* FipClient
-    const result = yield* client.querySessions
-    const rows = result.sessions.map((session) => [
-      session.current ? "this one" : "",
-      session.session_id,
-      session.address,
-      formatTime(session.created_at),
-      formatTime(session.last_seen_at),
-      formatTime(session.expires_at)
-    ])
-    const columns = ["", "SESSION", "FROM", "SINCE", "LAST SEEN", "ENDS"].map((title) => ({ title }))
-    return { code: "1:qa", message: "your sessions", result, text: formatTable(columns, rows) }
-  })
-})
-
-const versions = shellCommand({
-  name: "QUERY VERSIONS",
-  summary: "The versions of a file that can be read and restored",
-  examples: [{ command: "QUERY versions notes.txt" }],
-  json: "`owner`, `name`, `versions` (an array of `version`, `size`, `author`, `modified_at`, `current`, `sha256` " +
-    "where it is known)",
-  input: target,
+  input: { verbose: verbose("with devices and exact times") },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
-    const ref = yield* targetOf(input)
-    const result = yield* client.queryVersions(ref)
-    const rows = result.versions.map((version) => [
-      String(version.version),
-      formatBytes(version.size),
-      version.author,
-      formatTime(version.modified_at),
-      version.current ? "current" : ""
-    ])
-    const columns = [
-      { title: "VERSION", right: true },
-      { title: "SIZE", right: true },
-      { title: "BY" },
-      { title: "MODIFIED" },
-      { title: "" }
-    ]
-    return { code: "1:qa", message: `versions of ${formatFileRef(ref)}`, result, text: formatTable(columns, rows) }
+    const result = yield* client.querySessions
+    return { code: "1:qa", message: "your sessions", result, text: yield* sessionTable(result.sessions, input.verbose) }
   })
 })
 
@@ -219,7 +190,7 @@ const query = Command.make("query").pipe(
     publicWords: Number.POSITIVE_INFINITY,
     json: "depends on what is asked"
   }),
-  Command.withSubcommands([storage, user, file, permission, sessions, versions, activity])
+  Command.withSubcommands([storage, user, queryFile, queryPermission, sessions, queryVersions, activity])
 )
 
 export const queryCommands = [list, query] as const
