@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url"
 import { command } from "./Timing.ts"
 
 const program = fileURLToPath(new URL("../bin/fip.js", import.meta.url))
-const USER = "bench"
-const PASSWORD = "bench-password"
+export const USER = "bench"
+export const PASSWORD = "bench-password"
 
 /** With `--profile`: where every process leaves its CPU profiles, one for each of its threads. */
 const profiled = (name: string): ReadonlyArray<string> => {

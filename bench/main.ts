@@ -8,6 +8,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { durability } from "./durability.ts"
 import { requests } from "./requests.ts"
 import { small } from "./small.ts"
 import { command } from "./Timing.ts"
@@ -16,7 +17,8 @@ import { transfer } from "./transfer.ts"
 const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise<string>>> = {
   transfer,
   small,
-  requests
+  requests,
+  durability
 }
 
 const { positionals, values } = parseArgs({

@@ -62,9 +62,17 @@ interface Running {
 
 type Options = { readonly cwd: string; readonly env: NodeJS.ProcessEnv; readonly uid?: number; readonly gid?: number }
 
-const launch = async (binary: string, data: string, options: Options): Promise<Running> => {
+const launch = async (
+  binary: string,
+  data: string,
+  fsync: boolean,
+  options: Options
+): Promise<Running> => {
   const settings = ["listen_addresses=", `unix_socket_directories=${options.cwd}`].flatMap((setting) => ["-c", setting])
-  const server = spawn(binary, ["-D", data, "-F", ...settings], { ...options, stdio: ["ignore", "ignore", "pipe"] })
+  const server = spawn(binary, ["-D", data, ...fsync ? [] : ["-F"], ...settings], {
+    ...options,
+    stdio: ["ignore", "ignore", "pipe"]
+  })
   const exit = once(server, "exit")
   // The runner ends without finalizers when it is interrupted.
   const kill = () => server.kill("SIGINT")
@@ -90,7 +98,7 @@ const launch = async (binary: string, data: string, options: Options): Promise<R
   }
 }
 
-const make = async (): Promise<Server & { readonly remove: () => Promise<void> }> => {
+const make = async (fsync: boolean): Promise<Server & { readonly remove: () => Promise<void> }> => {
   const folder = await mkdtemp(join(tmpdir(), "fip-postgres-"))
   const data = join(folder, "data")
   const asUser = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {}
@@ -108,7 +116,7 @@ const make = async (): Promise<Server & { readonly remove: () => Promise<void> }
   const options = { env: ENVIRONMENT, cwd: folder, ...asUser }
   const flags = ["--username=postgres", `--pwfile=${passwordFile}`, "--auth=scram-sha-256", "--no-sync", ...LOCALE]
   await run(join(native, "bin/initdb"), [`--pgdata=${data}`, ...flags], options)
-  const start = () => launch(join(native, "bin/postgres"), data, options)
+  const start = () => launch(join(native, "bin/postgres"), data, fsync, options)
   let running = await start()
   return {
     url: `postgres://postgres:${PASSWORD}@localhost/postgres?host=${encodeURIComponent(folder)}`,
@@ -145,9 +153,15 @@ const make = async (): Promise<Server & { readonly remove: () => Promise<void> }
 
 /** A server of one's own; it is gone when the scope closes. */
 export const restartable: Effect.Effect<Server, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.promise(make),
+  Effect.promise(() => make(false)),
   ({ remove }) => Effect.promise(remove)
 )
 
 /** The URL of a new server's superuser; the server is gone when the scope closes. */
 export const newServer: Effect.Effect<string, never, Scope.Scope> = Effect.map(restartable, ({ url }) => url)
+
+/** The same for a server that syncs what it commits, as one that people use does. */
+export const newDurableServer: Effect.Effect<string, never, Scope.Scope> = Effect.map(
+  Effect.acquireRelease(Effect.promise(() => make(true)), ({ remove }) => Effect.promise(remove)),
+  ({ url }) => url
+)
