@@ -30,6 +30,14 @@ const flags = {
     Flag.withDescription("PostgreSQL URL; without it the database is embedded in the data folder"),
     Flag.optional
   ),
+  segmentsDir: Flag.String("segments-dir").pipe(
+    Flag.withDescription("folder for the content of files, which servers may share (default <data-dir>/segments)"),
+    Flag.optional
+  ),
+  identityDir: Flag.String("identity-dir").pipe(
+    Flag.withDescription("folder for the server's key, which servers may share (default <data-dir>/identity)"),
+    Flag.optional
+  ),
   durability: Flag.String("durability").pipe(
     Flag.withDescription(
       "full: a change is acknowledged when it is on disk; os: when the operating system has it (default full)"
@@ -64,6 +72,8 @@ export const serveCommand = Command.make(
       port: Option.getOrUndefined(given.port),
       host: Option.getOrUndefined(given.host),
       data_dir: Option.getOrUndefined(given.dataDir),
+      segments_dir: Option.getOrUndefined(given.segmentsDir),
+      identity_dir: Option.getOrUndefined(given.identityDir),
       database_url: Option.getOrUndefined(given.databaseUrl),
       durability: Option.getOrUndefined(given.durability),
       registration: Option.getOrUndefined(given.registration),

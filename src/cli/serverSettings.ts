@@ -76,6 +76,12 @@ const dataDir = Config.NonEmptyString("data_dir").pipe(
   Config.map((dir) => resolve(dir ?? join(process.env["XDG_DATA_HOME"] ?? join(homedir(), ".local", "share"), "fip")))
 )
 
+const folder = (key: string) =>
+  Config.NonEmptyString(key).pipe(
+    Config.withDefault(undefined),
+    Config.map((dir) => dir === undefined ? undefined : resolve(dir))
+  )
+
 const environment = ConfigProvider.fromEnv().pipe(
   ConfigProvider.mapInput((path) => [`FIP_${path.join("_").toUpperCase()}`])
 )
@@ -84,6 +90,8 @@ const settings = Config.all({
   host: Config.NonEmptyString("host").pipe(Config.withDefault(defaults.host)),
   port,
   dataDir,
+  segmentsDir: folder("segments_dir"),
+  identityDir: folder("identity_dir"),
   databaseUrl: Config.NonEmptyString("database_url").pipe(Config.withDefault(undefined)),
   durability: Config.Literals(["full", "os"], "durability").pipe(Config.withDefault(defaults.durability)),
   registration: Config.Literals(["open", "invite", "closed"], "registration").pipe(
@@ -166,6 +174,8 @@ const FLAGS: ReadonlySet<string> = new Set([
   "port",
   "data_dir",
   "database_url",
+  "segments_dir",
+  "identity_dir",
   "durability",
   "registration",
   "rotate_every",

@@ -21,7 +21,7 @@ export class FileLockError extends Data.TaggedError("FileLockError")<{
 
 const SQLITE_BUSY = 5
 
-const failed = (path: string, cause: unknown): FileLockError =>
+export const failed = (path: string, cause: unknown): FileLockError =>
   Predicate.hasProperty(cause, "errcode") && cause.errcode === SQLITE_BUSY
     ? new FileLockError({ path, reason: "held", message: `${path} is locked by another process` })
     : new FileLockError({ path, reason: "failed", message: `cannot lock ${path}: ${systemErrorReason(cause)}` })

@@ -2,7 +2,7 @@
  * Who this server is: the key that clients pin, the certificate that carries it through TLS, and the proof that a new
  * key follows from an old one.
  *
- * All of it is in one file, `<dataDir>/identity/current.pem` (0600 in a folder of 0700), which is only ever replaced
+ * All of it is in one file, `<identityDir>/current.pem` (0600 in a folder of 0700), which is only ever replaced
  * whole: after a crash at any point the old identity is there or the new one. It is made at the first start; whoever
  * cannot read it must hear of it, because a key without a history is a stranger to every client.
  */
@@ -29,7 +29,7 @@ import {
 } from "./identity/IdentityState.ts"
 import { prove, type ProvenSession } from "./identity/prove.ts"
 import { keyPem } from "./identity/selfSigned.ts"
-import { ServerConfig } from "./ServerConfig.ts"
+import { identityDirOf, ServerConfig } from "./ServerConfig.ts"
 
 /** The identity cannot be used. `message` is a sentence for the person who starts the server. */
 export class IdentityError extends Data.TaggedError("IdentityError")<{ readonly message: string }> {}
@@ -120,6 +120,10 @@ export class ServerIdentity extends Context.Service<ServerIdentity, {
   readonly state: Effect.Effect<IdentityState>
   /** Hands over the live identity, at once and whenever it changes, until the scope closes. */
   readonly follow: (use: (live: LiveIdentity) => void) => Effect.Effect<void, never, Scope.Scope>
+  /** Is called after each change, whoever made it, until the scope closes. */
+  readonly onChange: (use: () => void) => Effect.Effect<void, never, Scope.Scope>
+  /** Reads again what another server may have changed. */
+  readonly reload: Effect.Effect<void, IdentityError>
   /** Makes the next key the live one. It is on disk before anybody sees it; connections that are open go on. */
   readonly rotate: (reason: Exclude<RecordReason, "first">) => Effect.Effect<IdentityState, IdentityError>
   /** Pins the recovery key (SPKI), once: only it can replace itself. */
@@ -137,18 +141,19 @@ export class ServerIdentity extends Context.Service<ServerIdentity, {
   static readonly layer = Layer.effect(
     ServerIdentity,
     Effect.gen(function*() {
-      const { dataDir } = yield* ServerConfig
-      const folder = join(dataDir, "identity")
+      const folder = identityDirOf(yield* ServerConfig)
       const path = join(folder, "current.pem")
       let state = yield* open(folder, path)
       // Of the keys that were live before, the last: connections may have been made with it.
       let previous: IdentityState | undefined
       const followers = new Set<(live: LiveIdentity) => void>()
+      const observers = new Set<() => void>()
       const turns = yield* Semaphore.make(1)
 
       const adopt = (next: IdentityState) => {
         const before = state
         state = next
+        for (const observer of observers) observer()
         if (next.fingerprint !== before.fingerprint) {
           previous = before
           const live = liveOf(next)
@@ -182,6 +187,17 @@ export class ServerIdentity extends Context.Service<ServerIdentity, {
             }),
             () => Effect.sync(() => followers.delete(use))
           ),
+        onChange: (use) =>
+          Effect.acquireRelease(Effect.sync(() => observers.add(use)), () => Effect.sync(() => observers.delete(use))),
+        reload: Effect.uninterruptible(
+          turns.withPermits(1)(locked(
+            folder,
+            Effect.gen(function*() {
+              const found = yield* load(path)
+              if (found?.history !== undefined && formatIdentity(found) !== formatIdentity(state)) adopt(found)
+            })
+          ))
+        ),
         rotate: (reason) => change((from, now) => Effect.promise(() => rotate(from, now, reason))),
         setRecovery: (key) =>
           change((from) =>

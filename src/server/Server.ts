@@ -16,6 +16,7 @@ import { logCommands } from "./admin/handlers/log.ts"
 import { storageCommands } from "./admin/handlers/storage.ts"
 import { userCommands } from "./admin/handlers/users.ts"
 import { Backup } from "./backup/Backup.ts"
+import { Cluster } from "./Cluster.ts"
 import { Database } from "./Database.ts"
 import { upkeepLayer } from "./database/upkeep.ts"
 import { Feed } from "./Feed.ts"
@@ -32,6 +33,7 @@ import { infoHandlers } from "./handlers/info.ts"
 import { permissionHandlers } from "./handlers/permission.ts"
 import { ServerIdentity } from "./Identity.ts"
 import { rotationLayer } from "./identity/Rotation.ts"
+import { identitySharingLayer } from "./identity/Sharing.ts"
 import { Listener } from "./Listener.ts"
 import { Permissions } from "./Permissions.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
@@ -103,6 +105,7 @@ export class Server extends Context.Service<Server, {
         Reclaimer.layerBackground,
         Fsck.layer,
         Backup.layer,
+        identitySharingLayer,
         upkeepLayer
       )
     ),
@@ -110,6 +113,7 @@ export class Server extends Context.Service<Server, {
     Layer.provide(FileBufferCache.layer),
     Layer.provide(ShutdownCoordinator.phase("FileBufferCache")),
     Layer.provide(SegmentStore.layer),
+    Layer.provide(Cluster.layer),
     Layer.provide(ShutdownCoordinator.phase("SegmentStore")),
     Layer.provide(Layer.mergeAll(ActivityLog.layer, AccessStatistics.layer)),
     Layer.provide(ShutdownCoordinator.phase("ActivityLog")),

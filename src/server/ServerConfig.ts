@@ -1,5 +1,6 @@
 /** What a server is started with. Defaults are those of design section 10; `cli/serve.ts` fills it from flags and environment. */
 import { Context, Duration } from "effect"
+import { join } from "node:path"
 
 /** What an acknowledged change waits for: the disk (`full`), or the operating system (`os`). */
 export type Durability = "full" | "os"
@@ -10,6 +11,9 @@ export interface ServerSettings {
   readonly dataDir: string
   /** A PostgreSQL URL; `undefined` embeds PGlite in `dataDir`. */
   readonly databaseUrl: string | undefined
+  /** Where the content of files is, and the server's identity; `undefined`: in `dataDir`. Servers may share them. */
+  readonly segmentsDir: string | undefined
+  readonly identityDir: string | undefined
   readonly durability: Durability
   readonly registration: "open" | "invite" | "closed"
 
@@ -93,6 +97,8 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   host: "127.0.0.1",
   port: 6090,
   databaseUrl: undefined,
+  segmentsDir: undefined,
+  identityDir: undefined,
   durability: "full",
   registration: "open",
   bytesPerUser: 10 * 1024 ** 3,
@@ -140,5 +146,11 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   flushCount: 500,
   flushQueue: 50_000
 }
+
+export const segmentsDirOf = ({ dataDir, segmentsDir }: Pick<ServerSettings, "dataDir" | "segmentsDir">): string =>
+  segmentsDir ?? join(dataDir, "segments")
+
+export const identityDirOf = ({ dataDir, identityDir }: Pick<ServerSettings, "dataDir" | "identityDir">): string =>
+  identityDir ?? join(dataDir, "identity")
 
 export class ServerConfig extends Context.Service<ServerConfig, ServerSettings>()("fip/server/ServerConfig") {}

@@ -19,7 +19,7 @@ import { GracePeriods } from "../files/GracePeriods.ts"
 import { ReclaimRepo } from "../files/ReclaimRepo.ts"
 import { SegmentStore } from "../files/SegmentStore.ts"
 import { ServerIdentity } from "../Identity.ts"
-import { ServerConfig } from "../ServerConfig.ts"
+import { identityDirOf, ServerConfig } from "../ServerConfig.ts"
 import * as Folder from "./BackupFolder.ts"
 import { dump } from "./Dump.ts"
 import { writeLines } from "./Lines.ts"
@@ -48,7 +48,8 @@ export class Backup extends Context.Service<Backup, {
       const grace = yield* GracePeriods
       const repo = yield* ReclaimRepo
       const identity = yield* ServerIdentity
-      const { dataDir } = yield* ServerConfig
+      const config = yield* ServerConfig
+      const { dataDir } = config
 
       const copy = Effect.fnUntraced(function*(root: string, dumped: DumpedSegment, copied: number) {
         const { segment } = dumped
@@ -110,7 +111,7 @@ export class Backup extends Context.Service<Backup, {
           (ticket) => Effect.sync(() => grace.leave(ticket))
         )
 
-        const key = yield* attempt(() => readFile(join(dataDir, "identity", "current.pem")))
+        const key = yield* attempt(() => readFile(join(identityDirOf(config), "current.pem")))
         yield* Effect.mapError(writeAtomically(Folder.identityPath(folder), key), (error) => failed(error.cause))
         const createdAt = yield* Clock.currentTimeMillis
         const tables = Folder.tablesPath(folder)

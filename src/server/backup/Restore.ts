@@ -218,7 +218,13 @@ export const restore = Effect.fnUntraced(function*(
     )
   })
   const database = Layer.build(Database.layer).pipe(
-    Effect.provideService(ServerConfig, { ...settings, dataDir: staging, durability: "full" }),
+    Effect.provideService(ServerConfig, {
+      ...settings,
+      dataDir: staging,
+      segmentsDir: undefined,
+      identityDir: undefined,
+      durability: "full"
+    }),
     Effect.provideService(Database.Migrations, {}),
     Effect.mapError(({ message }) => refuse("3:db", message))
   )

@@ -28,9 +28,18 @@ interface Shared {
   tail: number
 }
 
+/** Who else must know of the segments that small writes share. */
+export interface Neighbours {
+  /** Before the first write to one. */
+  readonly opening: (segment: SegmentId) => Promise<unknown>
+  /** After the last one. */
+  readonly sealed: (segment: SegmentId) => void
+}
+
 export class DiskSegments {
   private readonly disk: Disk
   private readonly root: string
+  private readonly neighbours: Neighbours
   /** Segments open for writing. */
   private readonly files = new Map<SegmentId, SegmentFile>()
   /** Closed segments whose last sync failed. */
@@ -40,9 +49,10 @@ export class DiskSegments {
   private closed = false
   private readonly appends = new AppendQueue((chunks, length) => this.write(chunks, length))
 
-  constructor(disk: Disk, root: string) {
+  constructor(disk: Disk, root: string, neighbours: Neighbours) {
     this.disk = disk
     this.root = root
+    this.neighbours = neighbours
   }
 
   private folderOf(segment: SegmentId): string {
@@ -90,8 +100,13 @@ export class DiskSegments {
     const { shared } = this
     if (shared !== undefined && shared.tail < SHARED_SEGMENT_BYTES && !shared.file.hasFailed) return shared
     const segment = SegmentId(randomUUID())
-    const file = await this.openForWriting(segment)
+    await this.neighbours.opening(segment)
+    const file = await this.openForWriting(segment).catch((error: unknown) => {
+      this.neighbours.sealed(segment)
+      throw error
+    })
     shared?.file.retire()
+    if (shared !== undefined) this.neighbours.sealed(shared.segment)
     this.shared = { segment, file, tail: 0 }
     return this.shared
   }

@@ -51,7 +51,7 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
     fileIds: ReadonlyArray<number>,
     most: number
   ) => Effect.Effect<ReadonlyArray<SegmentId>, Refusal>
-  /** Those of the segments that no extent and no upload refers to. */
+  /** Those of the segments that no extent and no upload refers to, and that no server is writing to. */
   readonly unreferenced: (segments: ReadonlyArray<SegmentId>) => Effect.Effect<ReadonlyArray<SegmentId>, Refusal>
   /** What is needed of a segment, in order; runs overlap where extents share blocks. */
   readonly liveRuns: (segment: SegmentId) => Effect.Effect<ReadonlyArray<LiveRun>, Refusal>
@@ -156,7 +156,8 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
           sql<{ readonly segment_id: string }>`
             select q.segment_id from unnest(${uuids(segments)}) as q (segment_id)
             where not exists (select from extents e where e.segment_id = q.segment_id)
-              and not exists (select from uploads u where u.segment_id = q.segment_id and u.outcome is null)`.pipe(
+              and not exists (select from uploads u where u.segment_id = q.segment_id and u.outcome is null)
+              and not exists (select from open_segments o where o.segment_id = q.segment_id)`.pipe(
             Effect.mapBoth({
               onFailure: databaseRefusal,
               onSuccess: (rows) => rows.map((row) => SegmentId(row.segment_id))

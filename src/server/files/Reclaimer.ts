@@ -3,10 +3,11 @@
  *
  * Every step is a short transaction or touches what nothing refers to any more, and each finds by itself what the one
  * before has left, so it does not matter where it is stopped. What may still be in use by a read or a write that began
- * before is left for the next sweep (GracePeriods).
+ * before, here or on another server, is left for the next sweep (GracePeriods, Siblings).
  */
 import { Clock, Context, Duration, Effect, Layer, Semaphore } from "effect"
 import type { Refusal } from "../../protocol/Refusal.ts"
+import { Siblings } from "../cluster/Siblings.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { background } from "../ShutdownCoordinator.ts"
 import { Compactor } from "./Compactor.ts"
@@ -34,6 +35,12 @@ const SEGMENT_BATCH = 1000
 
 /** Segments that are looked at for dead space in one sweep, besides those that are known to have less to hold. */
 const COMPACT_BATCH = 32
+
+/** A grace period, on this server and on those beside it. */
+interface Period {
+  readonly ticket: Ticket
+  readonly number: number
+}
 
 export interface Swept {
   readonly segmentsCompacted: number
@@ -64,12 +71,20 @@ export class Reclaimer extends Context.Service<Reclaimer, {
       const store = yield* SegmentStore
       const grace = yield* GracePeriods
       const compactor = yield* Compactor
+      const siblings = yield* Siblings
       const turn = yield* Semaphore.make(1)
 
+      const begin = Effect.map(siblings.beginPeriod, (number): Period => ({ ticket: grace.begin(), number }))
+      /** Which periods are over by now, on this server and on every other. */
+      const past = Effect.map(
+        siblings.quiet,
+        (quiet) => ({ number, ticket }: Period) => number <= quiet && grace.isOver(ticket)
+      )
+
       /** Files whose versions were dropped, and since when nobody could begin to read those. */
-      let dropped: { readonly since: Ticket; readonly files: ReadonlyArray<number> } | undefined
+      let dropped: { readonly since: Period; readonly files: ReadonlyArray<number> } | undefined
       /** Segments that nothing referred to, and since when. */
-      let orphans = new Map<SegmentId, Ticket>()
+      let orphans = new Map<SegmentId, Period>()
       /** Segments that have lost extents. */
       const lighter = new Set<SegmentId>()
       /** Where the look at all other segments has got to. */
@@ -78,9 +93,10 @@ export class Reclaimer extends Context.Service<Reclaimer, {
       const dropExtents = Effect.gen(function*() {
         if (dropped === undefined) {
           const files = yield* repo.filesWithDropped(FILES_PER_SWEEP)
-          dropped = { since: grace.begin(), files }
+          if (files.length === 0) return
+          dropped = { since: yield* begin, files }
         }
-        if (!grace.isOver(dropped.since)) return
+        if (!(yield* past)(dropped.since)) return
         const { files } = dropped
         dropped = undefined
         for (let at = 0; at < files.length; at += FILE_BATCH) {
@@ -118,7 +134,10 @@ export class Reclaimer extends Context.Service<Reclaimer, {
 
       const sweepSegments = Effect.gen(function*() {
         let segmentsCompacted = 0
-        const closed = (yield* store.list).filter((info) => !info.isOpen)
+        const listed = yield* store.list
+        // Asked afterwards: what another server began before it was listed is known by now.
+        const open = yield* siblings.openSegments
+        const closed = listed.filter((info) => !info.isOpen && !open.has(info.segment))
         const rest = closed.length <= COMPACT_BATCH
           ? closed
           : [...closed, ...closed].slice(position % closed.length, position % closed.length + COMPACT_BATCH)
@@ -139,18 +158,24 @@ export class Reclaimer extends Context.Service<Reclaimer, {
 
         let segmentsRemoved = 0
         let bytesRemoved = 0
-        const found = new Map<SegmentId, Ticket>()
+        const found = new Map<SegmentId, Period>()
+        const isOver = yield* past
         for (let at = 0; at < closed.length; at += SEGMENT_BATCH) {
           const batch = closed.slice(at, at + SEGMENT_BATCH)
           // Decided before the database is asked: a write that ends after that may be the one that refers to it.
           const ready = new Map(batch.flatMap(({ bytes, segment }) => {
             const since = orphans.get(segment)
-            return since !== undefined && grace.isOver(since) ? [[segment, bytes] as const] : []
+            return since !== undefined && isOver(since) ? [[segment, bytes] as const] : []
           }))
-          for (const segment of yield* repo.unreferenced(batch.map((info) => info.segment))) {
+          const unreferenced = yield* repo.unreferenced(batch.map((info) => info.segment))
+          // After the database was asked: whoever read them before may still be reading.
+          const since = unreferenced.every((segment) => orphans.has(segment)) ? undefined : yield* begin
+          for (const segment of unreferenced) {
             const bytes = ready.get(segment)
-            if (bytes === undefined) found.set(segment, orphans.get(segment) ?? grace.begin())
-            else {
+            if (bytes === undefined) {
+              const period = orphans.get(segment) ?? since
+              if (period !== undefined) found.set(segment, period)
+            } else {
               yield* store.remove(segment)
               segmentsRemoved++
               bytesRemoved += bytes
@@ -161,9 +186,15 @@ export class Reclaimer extends Context.Service<Reclaimer, {
         return { segmentsCompacted, segmentsRemoved, bytesRemoved }
       })
 
+      /** On one server of those that share a store. */
+      const alone = <A>(sweep: Effect.Effect<A, Refusal>, otherwise: A): Effect.Effect<A, Refusal> =>
+        turn.withPermit(
+          Effect.flatMap(siblings.mayReclaim, (may) => may ? sweep : Effect.succeed(otherwise))
+        )
+
       return Reclaimer.of({
-        sweepVersions: turn.withPermit(sweepVersions),
-        sweepSegments: turn.withPermit(sweepSegments)
+        sweepVersions: alone(sweepVersions, 0),
+        sweepSegments: alone(sweepSegments, { segmentsCompacted: 0, segmentsRemoved: 0, bytesRemoved: 0 })
       })
     })
   )

@@ -5,10 +5,10 @@
  * only read. Small writes share a segment; a large upload has one of its own. Nothing is durable before `sync`.
  * Reading is imperative, because every byte of every download passes there.
  */
-import { Context, Effect, Layer, type Scope } from "effect"
-import { join } from "node:path"
+import { Context, Effect, FiberSet, Layer, type Scope } from "effect"
 import { Refusal } from "../../protocol/Refusal.ts"
-import { ServerConfig } from "../ServerConfig.ts"
+import { Siblings } from "../cluster/Siblings.ts"
+import { segmentsDirOf, ServerConfig } from "../ServerConfig.ts"
 import type { Location } from "./AppendQueue.ts"
 import { Disk } from "./Disk.ts"
 import { DiskSegments } from "./DiskSegments.ts"
@@ -57,14 +57,21 @@ export class SegmentStore extends Context.Service<SegmentStore, {
   readonly remove: (segment: SegmentId) => Effect.Effect<void, Refusal>
   readonly list: Effect.Effect<ReadonlyArray<SegmentInfo>, Refusal>
 }>()("fip/server/files/SegmentStore") {
-  /** Segments as files in `<dataDir>/segments`. */
+  /** Segments as files in the folder of segments. */
   static readonly layer = Layer.effect(
     SegmentStore,
     Effect.gen(function*() {
-      const { dataDir } = yield* ServerConfig
+      const folder = segmentsDirOf(yield* ServerConfig)
       const disk = yield* Disk
+      const siblings = yield* Siblings
+      const promise = yield* FiberSet.makeRuntimePromise<never, unknown, unknown>()
       const segments = yield* Effect.acquireRelease(
-        Effect.sync(() => new DiskSegments(disk, join(dataDir, "segments"))),
+        Effect.sync(() =>
+          new DiskSegments(disk, folder, {
+            opening: (segment) => promise(siblings.open(segment)),
+            sealed: siblings.seal
+          })
+        ),
         (segments) => Effect.promise(() => segments.close())
       )
       yield* attempt(() => segments.start())

@@ -14,6 +14,8 @@ export const rotationLayer = Layer.effectDiscard(Effect.gen(function*() {
   const identity = yield* ServerIdentity
 
   const rotateWhenDue = Effect.gen(function*() {
+    // Another server may have been faster.
+    yield* identity.reload
     const { record } = yield* identity.state
     const now = yield* Clock.currentTimeMillis
     const left = record.notBefore + every - now
