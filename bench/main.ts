@@ -8,6 +8,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { attack } from "./attack/main.ts"
 import { durability } from "./durability.ts"
 import { requests } from "./requests.ts"
 import { small } from "./small.ts"
@@ -18,7 +19,8 @@ const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise
   transfer,
   small,
   requests,
-  durability
+  durability,
+  attack
 }
 
 const { positionals, values } = parseArgs({

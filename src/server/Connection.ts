@@ -72,6 +72,9 @@ interface Gathering {
   bytes: number
 }
 
+/** In the place of the id of a last request that was refused: it runs until the others have ended. */
+const LAST = -1
+
 const SHUTTING_DOWN = refuse("3:s", "the server is shutting down: connect again in a moment")
 const TOO_SLOW = refuse("2:unsp", "the message did not arrive in time")
 /** Skips a message whose request has been refused already. */
@@ -306,16 +309,35 @@ export class Connection {
       this.gathering.delete(id)
       this.gathered -= known.bytes
     }
-    if (refusal !== REFUSED_BEFORE) {
-      this.writer.refuse(id, refusal, header.finish)
+    // `finish` counts on the last message of a request, and its reply is the last of all.
+    const finish = header.finish && !header.more
+    const answer = () => {
+      if (refusal === REFUSED_BEFORE) return
+      this.writer.refuse(id, refusal, finish)
       this.options.onRefused(refusal.code)
     }
+    if (finish) return this.finishWith(answer)
+    answer()
     if (header.more) this.refused.add(id)
     else this.refused.delete(id)
     if (this.refused.size > MAX_IN_FLIGHT) {
       this.fail(id, refuse("2:rlex", "too many requests go on after they were refused"))
     }
-    if (header.finish && !header.more) this.end()
+  }
+
+  /** Reads nothing more, and gives this answer after those of all that runs. */
+  private finishWith(answer: () => void): void {
+    this.parser.stop()
+    if (this.isIdle) {
+      answer()
+      return this.end()
+    }
+    this.running.add(LAST)
+    this.lastAnswer = () => {
+      answer()
+      this.running.delete(LAST)
+      this.finishWhenIdle()
+    }
   }
 
   private dispatch(request: Gathering, finish: boolean): void {

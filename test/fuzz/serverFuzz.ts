@@ -98,7 +98,7 @@ export const fuzzServer = async (
     const { end, messages: read } = readStream(stream)
     const missing = typeof end === "object" ? end.missing : 0
     const sentinel = ++sentinels
-    const closes = end === "fault" || read.some(({ header }) => header.finish)
+    const closes = end === "fault" || read.some(({ header: { finish, more } }) => finish && !more)
     const whole = missing > FILL_BYTES
       ? stream
       : Buffer.concat([stream, Buffer.alloc(missing, 0x20), requestBytes("Heartbeat", { id: sentinel })])

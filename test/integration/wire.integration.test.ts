@@ -113,6 +113,35 @@ it.layer(TestServer.layer(), { excludeTestServices: true })("the wire", (it) => 
       }))
   })
 
+  describe("finish", () => {
+    it.effect("with a request that is refused is answered last, after all that runs", () =>
+      withClient(async (client) => {
+        const token = await client.login("wire_finish", PASSWORD)
+        client.write(Buffer.concat([
+          requestBytes("QueryStorage", { id: 1, auth: { token } }),
+          requestBytes("QueryStorage", { id: 2, auth: { token } }),
+          requestBytes("QueryStorage", { id: 3, auth: { token: "forged" }, finish: true })
+        ]))
+        const replies = [await client.next(), await client.next(), await client.next()]
+        assert.deepStrictEqual(
+          replies.map((reply) => reply === undefined ? "closed" : [reply.header.code, reply.header.ended_connection]),
+          [["1:qa", false], ["1:qa", false], ["2:auth", true]]
+        )
+        await client.closed
+      }))
+
+    // Found by the fuzzer: the refusal said that the connection ends, and it went on.
+    it.effect("counts on the last message of a request, also when it is refused before", () =>
+      withClient(async (client) => {
+        client.write(header({ category: 2, subcategory: 16, data_size: 5, more: true, finish: true }))
+        client.write(randomBytes(5))
+        const reply = await client.next()
+        assert.strictEqual(reply?.header.code, "2:ihv")
+        assert.isFalse(reply?.header.ended_connection)
+        await heartbeat(client)
+      }))
+  })
+
   describe("caps", () => {
     it.effect("refuses a body over the guest's cap before it came, and skips it", () =>
       withClient(async (client) => {

@@ -33,7 +33,7 @@ const FATES: readonly [Fate, ...ReadonlyArray<Fate>] = [
 
 const lost = new ConnectionLost({ message: "the connection broke" })
 
-it.layer(TestDatabase.pglite, { timeout: 600_000 })("sessions on a bad network", (it) => {
+it.layer(TestDatabase.pglite, { timeout: 60_000 + INCIDENTS * 300 })("sessions on a bad network", (it) => {
   it.effect(`lose nobody in ${INCIDENTS} incidents (seed ${SEED})`, () =>
     Effect.gen(function*() {
       const random = new Random(SEED)
@@ -114,5 +114,5 @@ it.layer(TestDatabase.pglite, { timeout: 600_000 })("sessions on a bad network",
       if (process.env["FIP_TEST_INCIDENTS"] !== undefined) {
         console.log(`${INCIDENTS} incidents:`, Object.fromEntries(met))
       }
-    }), 600_000)
+    }), 60_000 + INCIDENTS * 300)
 })
