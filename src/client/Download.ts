@@ -140,7 +140,7 @@ const downloadTo = Effect.fnUntraced(function*(
   services: DownloadServices,
   file: FileRef,
   target: string,
-  { onProgress = () => {}, version }: DownloadOptions
+  { onProgress = () => {}, syncFolder = true, version }: DownloadOptions
 ): Effect.fn.Return<Transferred, TransferError, Scope.Scope> {
   const { api, journals, onNotice } = services
   const user = Option.match(yield* api.session.identity, { onNone: () => "", onSome: ({ username }) => username })
@@ -173,7 +173,7 @@ const downloadTo = Effect.fnUntraced(function*(
       yield* giveUp
       return yield* new ProtocolError({ message: "the server sent a part of the file only" })
     }
-    yield* sink.publish
+    yield* sink.publish(syncFolder)
     if (journal !== undefined) yield* journal.remove
     return transferred(reading, reading.sha256)
   }, Effect.scoped)
@@ -217,7 +217,7 @@ const downloadTo = Effect.fnUntraced(function*(
     if ((yield* attempt(target, "read", () => follower.digest())) !== head.sha256) {
       return yield* new Unusable({ message: `what was here of ${file.name} was damaged` })
     }
-    yield* sink.publish
+    yield* sink.publish(syncFolder)
     yield* journal.remove
     return transferred(reading, head.sha256)
   }, Effect.scoped)

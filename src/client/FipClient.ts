@@ -47,6 +47,8 @@ export interface ReadOptions {
 
 export interface DownloadOptions {
   readonly version?: number | undefined
+  /** False: the caller makes the names in the folder durable, once for many files. */
+  readonly syncFolder?: boolean | undefined
   readonly onProgress?: OnProgress | undefined
 }
 

@@ -3,7 +3,8 @@
  * ahead of what is sent. The target of a download is Sink.ts.
  */
 import { Effect, type Scope } from "effect"
-import { type FileHandle, open, stat } from "node:fs/promises"
+import { type BigIntStats, constants } from "node:fs"
+import { open, stat } from "node:fs/promises"
 import { basename, join } from "node:path"
 import { systemErrorCode, systemErrorReason } from "../platform/systemError.ts"
 import type { FileName } from "../protocol/FileName.ts"
@@ -38,10 +39,12 @@ export interface SourceFacts {
   readonly changed: string
 }
 
-const factsOf = async (handle: FileHandle): Promise<SourceFacts> => {
-  const { ctimeNs, ino, mtimeNs, size } = await handle.stat({ bigint: true })
-  return { size: Number(size), inode: String(ino), modified: String(mtimeNs), changed: String(ctimeNs) }
-}
+const factsOf = ({ ctimeNs, ino, mtimeNs, size }: BigIntStats): SourceFacts => ({
+  size: Number(size),
+  inode: String(ino),
+  modified: String(mtimeNs),
+  changed: String(ctimeNs)
+})
 
 /** A part of a file, [from, to), of at most `MAX_DATA_BYTES`. */
 export type FilePart = readonly [from: number, to: number]
@@ -74,13 +77,13 @@ export const changedWhileSent = (path: string) =>
 export const openSource = Effect.fnUntraced(function*(
   path: string
 ): Effect.fn.Return<Source, LocalFileError, Scope.Scope> {
-  const found = yield* attempt(path, "read", () => stat(path))
-  // Before it is opened: to open a pipe is to wait for its other end.
+  // Not blocking: to open a pipe would be to wait for its other end.
+  const handle = yield* openFile(path, "read", constants.O_RDONLY | constants.O_NONBLOCK)
+  const found = yield* attempt(path, "read", () => handle.stat({ bigint: true }))
   if (!found.isFile()) {
     return yield* refuse(path, `${path} is ${found.isDirectory() ? "a folder" : "not a regular file"}`)
   }
-  const handle = yield* openFile(path, "read", "r")
-  const facts = yield* attempt(path, "read", () => factsOf(handle))
+  const facts = factsOf(found)
   const free: Array<Uint8Array> = []
 
   const read = async ([from, to]: FilePart): Promise<Uint8Array> => {
@@ -96,7 +99,7 @@ export const openSource = Effect.fnUntraced(function*(
   }
 
   const end = async (): Promise<undefined> => {
-    const { modified, size } = await factsOf(handle)
+    const { modified, size } = factsOf(await handle.stat({ bigint: true }))
     if (size !== facts.size || modified !== facts.modified) throw changedWhileSent(path)
   }
 

@@ -32,8 +32,8 @@ export interface Sink {
   readonly read: (from: number, to: number) => Promise<Uint8Array>
   /** Does not keep it after all. */
   readonly discard: Effect.Effect<void>
-  /** Makes what was written durable, and gives it its name. */
-  readonly publish: Effect.Effect<void, LocalFileError>
+  /** Makes what was written durable, and gives it its name, which is durable when the folder is synced. */
+  readonly publish: (syncsFolder: boolean) => Effect.Effect<void, LocalFileError>
 }
 
 /** How a file is kept for a later run. */
@@ -46,7 +46,7 @@ export interface Keeping {
 
 export interface OpenedSink {
   readonly sink: Sink
-  /** By what it is known again. */
+  /** By what it is known again, where it is kept. */
   readonly inode: string
   /** So much of it is there already. */
   readonly position: number
@@ -127,16 +127,17 @@ const makeSink = ({ handle, name, onSynced, path, position: begin }: Opened) => 
     discard: Effect.sync(() => {
       kept = false
     }),
-    publish: Effect.uninterruptible(attempt(path, "write", async () => {
-      await last
-      await writeBack
-      await handle.chmod(await modeFor(path))
-      await handle.sync()
-      await rename(name, path)
-      // It is no temporary file any more.
-      kept = true
-      await syncFolder(dirname(path))
-    }))
+    publish: (syncsFolder) =>
+      Effect.uninterruptible(attempt(path, "write", async () => {
+        await last
+        await writeBack
+        await handle.chmod(await modeFor(path))
+        await handle.sync()
+        await rename(name, path)
+        // It is no temporary file any more.
+        kept = true
+        if (syncsFolder) await syncFolder(dirname(path))
+      }))
   }
   const close = Effect.suspend(() =>
     Effect.ignore(attempt(name, "close", () => kept ? last : rm(name, { force: true })))
@@ -158,8 +159,10 @@ export const openSink = Effect.fnUntraced(function*(
   const handle = yield* openFile(path, "write", "wx+", name)
   const { close, sink } = makeSink({ path, handle, name, onSynced: keeping?.onSynced, position: 0 })
   yield* Effect.addFinalizer(() => close)
-  const { ino } = yield* attempt(path, "write", () => handle.stat({ bigint: true }))
-  return { sink, inode: String(ino), position: 0 }
+  const inode = keeping === undefined
+    ? ""
+    : String((yield* attempt(path, "write", () => handle.stat({ bigint: true }))).ino)
+  return { sink, inode, position: 0 }
 })
 
 /** A file that was kept, as far as it is trusted; `undefined` when what has its name is something else. */

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
-import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, symlink, truncate, writeFile } from "node:fs/promises"
 import path from "node:path"
 import type { FipClientShape } from "../../src/client/FipClient.ts"
 import { refuse } from "../../src/protocol/Refusal.ts"
@@ -74,10 +74,18 @@ describe("UPLOAD --recursive", () => {
       assert.strictEqual(yield* to("~bob_jones/docs"), "~bob_jones/docs/a.txt")
     }))
 
-  it.effect("moves several files at once", () =>
+  const sizes: ReadonlyArray<readonly [bytes: number, least: number, most: number]> = [
+    [1, 40, 64],
+    [1024 * 1024, 8, 16],
+    [100 * 1024 * 1024, 2, 4]
+  ]
+  it.effect.each(sizes)("moves several files of %d bytes at once", ([bytes, least, atMost]) =>
     Effect.gen(function*() {
       const folder = yield* temporaryFolder
-      for (let index = 0; index < 40; index++) yield* put(path.join(folder, `f${index}`))
+      for (let index = 0; index < 80; index++) {
+        yield* put(path.join(folder, `f${index}`))
+        yield* Effect.promise(() => truncate(path.join(folder, `f${index}`), bytes))
+      }
       let running = 0
       let most = 0
       const run = yield* runCommand(["UPLOAD", folder, "x", "-r"], {
@@ -93,8 +101,8 @@ describe("UPLOAD --recursive", () => {
         }
       })
       assert.strictEqual(run.status, 0)
-      assert.isAbove(most, 4)
-      assert.isAtMost(most, 16)
+      assert.isAtLeast(most, least)
+      assert.isAtMost(most, atMost)
     }))
 
   it.effect("that fails names the file, and starts no more", () =>

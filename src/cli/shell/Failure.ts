@@ -15,6 +15,8 @@ export class TransferFailed extends Data.TaggedError("TransferFailed")<{
   readonly file?: string | undefined
   /** Something had moved already: losing the connection interrupted it. */
   readonly moved: boolean
+  /** The same command goes on where this one ended. */
+  readonly goesOn: boolean
   readonly cause: ClientError
 }> {}
 
@@ -67,7 +69,9 @@ export const failureOf = (error: Exclude<CommandError, OutputClosed>, kind: Comm
   if (error._tag === "TransferFailed") {
     const failure = failureOf(error.cause, kind)
     const interrupted = error.moved && failure.code === "local:connection"
-    const message = interrupted ? `${failure.message}. The same command again goes on where it was` : failure.message
+    const message = interrupted && error.goesOn
+      ? `${failure.message}. The same command again goes on where it was`
+      : failure.message
     return {
       ...failure,
       status: interrupted ? ExitStatus.TRANSFER : failure.status,

@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { lstat, mkdir, readdir, stat } from "node:fs/promises"
 import path from "node:path"
 import { LocalFileError } from "../../client/ClientError.ts"
+import { syncFolder } from "../../platform/AtomicFile.ts"
 import { systemErrorCode, systemErrorReason } from "../../platform/systemError.ts"
 import { type FileName, parseFileName } from "../../protocol/FileName.ts"
 
@@ -88,6 +89,19 @@ const ignoreExisting = (cause: unknown): void => {
 /** Makes the target folder of a download, with whatever leads to it. */
 export const makeRoot = (root: string): Effect.Effect<void, LocalFileError> =>
   attempt(root, "cannot make the folder", () => mkdir(root, { recursive: true }))
+
+/** Makes names durable: those in the folders, and those of the folders, up to and with the root's own. */
+export const syncFolders = (root: string, folders: Iterable<string>): Effect.Effect<void, LocalFileError> => {
+  const top = path.dirname(path.resolve(root))
+  const all = new Set([top])
+  for (const folder of folders) {
+    for (let at = path.resolve(folder); !all.has(at) && at.startsWith(top); at = path.dirname(at)) all.add(at)
+  }
+  return Effect.forEach(all, (folder) => attempt(folder, "cannot sync", () => syncFolder(folder)), {
+    concurrency: 4,
+    discard: true
+  })
+}
 
 /** The path of `name` below `root`; refused when it would be anywhere else. */
 export const pathBelow = (root: string, name: string): Effect.Effect<string, LocalFileError> => {

@@ -121,7 +121,10 @@ const read = shellCommand({
     })
     const { head } = opened
     // The server has answered: whatever ends the content before its end interrupts it.
-    const content = Stream.mapError(opened.content, (cause) => new TransferFailed({ moved: true, cause }))
+    const content = Stream.mapError(
+      opened.content,
+      (cause) => new TransferFailed({ moved: true, goesOn: false, cause })
+    )
     const done = { code: "1:read", message: `read ${formatBytes(head.length)} of ${formatFileRef(file)}`, text: "" }
     if (yield* JsonMode) return { ...done, result: yield* toJson(head, content) }
     if (output.stdoutIsTerminal) yield* toTerminal(head, content)

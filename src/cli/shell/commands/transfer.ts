@@ -21,7 +21,8 @@ import { downloadTree, uploadTree } from "./trees.ts"
 const SENT = "`owner`, `name`, `size`, `version`, `sha256` (hexadecimal, of the whole file)"
 const TREE = "; with `--recursive`, `files` (an array of these, each with `local`), `totals` (`files`, `bytes`)"
 
-const failed = (progress: Progress) => (cause: ClientError) => new TransferFailed({ moved: progress.moved, cause })
+const failed = (progress: Progress) => (cause: ClientError) =>
+  new TransferFailed({ moved: progress.moved, goesOn: true, cause })
 
 /** One local file to one file on the server. */
 const send = Effect.fnUntraced(function*(local: string, file: FileRef, options: UploadOptions) {

@@ -1,20 +1,26 @@
 /** Recursive UPLOAD and DOWNLOAD: what is to move is settled first, then several files move at once. */
-import { Effect, Stream } from "effect"
+import { Effect, Semaphore, Stream } from "effect"
 import path from "node:path"
 import type { ClientError } from "../../../client/ClientError.ts"
 import { FipClient } from "../../../client/FipClient.ts"
 import { type FileRef, formatFileRef, parseFileName } from "../../../protocol/FileName.ts"
+import { MAX_IN_FLIGHT } from "../../../protocol/Limits.ts"
 import { refuse } from "../../../protocol/Refusal.ts"
 import type { FileInfo, Written } from "../../../protocol/Request.ts"
 import { TransferFailed, UsageError } from "../Failure.ts"
 import { formatBytes, formatCount } from "../format.ts"
-import { kindOf, lastPart, makeFolders, makeRoot, pathBelow, walk } from "../localTree.ts"
+import { kindOf, lastPart, makeFolders, makeRoot, pathBelow, syncFolders, walk } from "../localTree.ts"
 import { formatPlace, type Place } from "../places.ts"
 import { Progress, withProgress } from "../Progress.ts"
 import { JsonMode, note } from "../Report.ts"
 
-/** Enough to fill the line with small files; large ones share it fairly. */
-const AT_ONCE = 16
+/** Small files that move at once: as many as a connection has requests in flight. */
+const AT_ONCE = MAX_IN_FLIGHT
+
+/** A file takes one place for each so many bytes, and no more than a quarter of them: it has many parts in flight itself. */
+const PLACE_BYTES = 256 * 1024
+
+const placesOf = ({ size }: Move): number => Math.min(Math.max(1, Math.ceil(size / PLACE_BYTES)), AT_ONCE / 4)
 
 interface Move {
   readonly file: FileRef
@@ -34,18 +40,25 @@ const moveAll = Effect.fnUntraced(function*(
   ) => Effect.Effect<Written, ClientError>
 ) {
   const client = yield* FipClient
+  const places = yield* Semaphore.make(AT_ONCE)
   const progress = new Progress(total(moves), moves.length)
   const files = yield* withProgress(
     progress,
-    Effect.forEach(moves, (one) =>
-      Effect.matchEffect(move(client, one, progress.forFile()), {
-        onFailure: (cause) =>
-          Effect.fail(new TransferFailed({ file: formatFileRef(one.file), moved: progress.moved, cause })),
-        onSuccess: (result) => {
-          progress.fileDone()
-          return Effect.succeed({ ...result, local: one.local })
-        }
-      }), { concurrency: AT_ONCE })
+    Effect.forEach(
+      moves,
+      (one) =>
+        Effect.matchEffect(places.withPermits(placesOf(one))(move(client, one, progress.forFile())), {
+          onFailure: (cause) =>
+            Effect.fail(
+              new TransferFailed({ file: formatFileRef(one.file), moved: progress.moved, goesOn: true, cause })
+            ),
+          onSuccess: (result) => {
+            progress.fileDone()
+            return Effect.succeed({ ...result, local: one.local })
+          }
+        }),
+      { concurrency: AT_ONCE }
+    )
   )
   return { files, totals: { files: files.length, bytes: files.reduce((sum, file) => sum + file.size, 0) } }
 })
@@ -108,9 +121,13 @@ export const downloadTree = Effect.fnUntraced(function*(place: Place, local: str
   for (const move of moves) {
     yield* folders(path.relative(root, path.dirname(move.local)).split(path.sep).filter((part) => part !== ""))
   }
-  const result = yield* moveAll(
-    moves,
-    (client, move, onProgress) => client.download(move.file, move.local, { onProgress })
+  // One sync for all the files of a folder. What has taken its name stays also when the rest fails.
+  const result = yield* Effect.onExit(
+    moveAll(
+      moves,
+      (client, move, onProgress) => client.download(move.file, move.local, { onProgress, syncFolder: false })
+    ),
+    () => Effect.ignore(syncFolders(root, moves.map((move) => path.dirname(move.local))))
   )
   return { code: "1:read", message: `downloaded ${summary(result.totals)} from ${folder} to ${root}`, result }
 })
