@@ -46,8 +46,16 @@ const onPoint = (figures: Figures) => {
   if (figures.points % 10 === 0) console.error(`${figures.points} of ${points} points, ${seconds()} s`)
 }
 
-const said = (ended: string, figures = last) =>
-  Console.log(JSON.stringify({ ended, database, seed, of: points, ...figures, seconds: seconds() }))
+const line = (ended: string, figures = last) =>
+  JSON.stringify({ ended, database, seed, of: points, ...figures, seconds: seconds() })
+const said = (ended: string, figures = last) => Console.log(line(ended, figures))
+
+// A process that cannot be started, for one: not the server's fault, and the end of the run all the same.
+process.once("uncaughtException", (error) => {
+  console.log(line("broken off"))
+  console.error(error)
+  process.exit(1)
+})
 
 /** A failure that nobody foresaw is one, too. */
 const report = (exit: Exit.Exit<Figures, PromiseBroken>) => {
@@ -56,7 +64,9 @@ const report = (exit: Exit.Exit<Figures, PromiseBroken>) => {
   return Effect.andThen(
     said("badly"),
     Console.error(
-      `failed at point ${(last?.points ?? 0) + 1}. Again: npm run torture -- --points ${points} --seed ${seed} ` +
+      `failed ${
+        last?.points === points ? "after the last point" : `at point ${(last?.points ?? 0) + 1}`
+      }. Again: npm run torture -- --points ${points} --seed ${seed} ` +
         `--database ${database}`
     )
   )
