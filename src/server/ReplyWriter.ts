@@ -2,7 +2,7 @@
  * The writing half of a connection: replies and content streams onto one TLS socket.
  *
  * Imperative, because every byte of every download passes here. Small replies of one turn of the event loop leave in
- * one write; content goes out as it is, never copied. A peer that stops reading stalls its own streams: at most
+ * one write; larger content goes out as it is, never copied. A peer that stops reading stalls its own streams: at most
  * `BUFFERED_BYTES` and one chunk for each of its streams wait for it.
  */
 import { setTimeout } from "node:timers/promises"
@@ -17,6 +17,9 @@ import type { ContentSource } from "./ContentSource.ts"
 
 /** Content waits while this much is on its way to the kernel. */
 const BUFFERED_BYTES = 1024 * 1024
+
+/** Content up to this size leaves together with its header, and with other replies. */
+const SMALL_BYTES = 16 * 1024
 
 export class ReplyWriter {
   private readonly socket: TLSSocket
@@ -65,11 +68,7 @@ export class ReplyWriter {
 
   reply(id: number, code: Code, body: unknown, ended = false): void {
     if (this.closed) return
-    if (!this.corked) {
-      this.corked = true
-      this.socket.cork()
-      process.nextTick(() => this.uncork())
-    }
+    this.cork()
     const message = this.message(id, code, body, 0, false, ended)
     this.unreadBytes += message.length
     this.write(message, () => {
@@ -104,7 +103,9 @@ export class ReplyWriter {
       const last = remaining === 0
       const sha256 = last ? content.sha256() : undefined
       const carried = sha256 === undefined ? body : { ...body, sha256 }
-      this.uncork()
+      // A corked socket copies what it has into one record: worth it while that is little.
+      if (remaining === 0 && (chunk?.length ?? 0) <= SMALL_BYTES) this.cork()
+      else this.uncork()
       this.write(this.message(id, last ? "1:read" : "0:read", carried, chunk?.length ?? 0, !last, last && ended))
       if (chunk !== undefined) {
         const sent = chunk
@@ -120,6 +121,14 @@ export class ReplyWriter {
 
   private drained(): Promise<void> {
     return new Promise((resume) => this.waiting.push(resume))
+  }
+
+  /** What is written in this turn of the event loop leaves in one piece. */
+  private cork(): void {
+    if (this.corked) return
+    this.corked = true
+    this.socket.cork()
+    process.nextTick(() => this.uncork())
   }
 
   private uncork(): void {
