@@ -20,8 +20,8 @@ const ATTACKS = [
   "replies unread",
   "wrong passwords"
 ]
-const REQUESTS = 300
-const CONNECTIONS = 60
+const REQUESTS = 150
+const CONNECTIONS = 30
 const USER = { identity: "bench", password: "bench-password" }
 const attacker = fileURLToPath(new URL("attacker.ts", import.meta.url))
 

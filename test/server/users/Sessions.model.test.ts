@@ -1,6 +1,6 @@
 /**
- * Random histories of logins, refreshes, lost replies, replays, logouts, changes of password, deletions, restarts and
- * clock steps, against a model that is too simple to be wrong. After every step, every token ever given is tried.
+ * Random histories of logins, refreshes, lost replies, replays, logouts, changes of password, deletions, bans, restarts
+ * and clock steps, against a model that is too simple to be wrong. After every step, every token ever given is tried.
  */
 import { assert, it } from "@effect/vitest"
 import { Clock, Effect, Layer, Result } from "effect"
@@ -17,8 +17,9 @@ import type {
 import type { Refusal } from "../../../src/protocol/Refusal.ts"
 import type { SessionGrant } from "../../../src/protocol/Request.ts"
 import type { UserManager } from "../../../src/server/UserManager.ts"
+import type { UserAdmin } from "../../../src/server/users/UserAdmin.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
-import { authOf, device, newName, otherDevice, otherPassword, password, peer, start } from "./accounts.ts"
+import { authOf, device, newName, otherDevice, otherPassword, password, peer, startWithAdmin } from "./accounts.ts"
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -39,6 +40,8 @@ type Step =
     readonly keep: number | undefined
   }
   | { readonly _tag: "Delete"; readonly user: number; readonly right: boolean }
+  | { readonly _tag: "Ban"; readonly user: number; readonly lasts: number | null }
+  | { readonly _tag: "Unban"; readonly user: number }
   | { readonly _tag: "Tick"; readonly millis: number }
   | { readonly _tag: "Restart" }
 
@@ -78,6 +81,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ _tag: fc.constant("Delete" as const), user: fc.nat(1), right: mostly }) },
   {
+    weight: 1,
+    arbitrary: fc.record({
+      _tag: fc.constant("Ban" as const),
+      user: fc.nat(1),
+      lasts: fc.constantFrom(null, MINUTE, 20 * MINUTE, DAY)
+    })
+  },
+  { weight: 1, arbitrary: fc.record({ _tag: fc.constant("Unban" as const), user: fc.nat(1) }) },
+  {
     weight: 5,
     arbitrary: fc.record({
       _tag: fc.constant("Tick" as const),
@@ -100,7 +112,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 interface ModelUser {
   name: Username
   password: Password
+  /** An instant, in milliseconds. */
+  bannedUntil: number
 }
+
+const server = startWithAdmin({ accountGuesses: 1_000_000, deviceGuesses: 1_000_000 })
 
 interface ModelSession {
   readonly user: ModelUser
@@ -120,10 +136,12 @@ class History {
   private readonly people: ReadonlyArray<ModelUser>
   private readonly sessions: Array<ModelSession> = []
   private server: UserManager["Service"]
+  private admin: UserAdmin["Service"]
   private latest = 0
 
-  constructor(server: UserManager["Service"], people: ReadonlyArray<ModelUser>) {
-    this.server = server
+  constructor({ admin, users }: Effect.Success<typeof server>, people: ReadonlyArray<ModelUser>) {
+    this.server = users
+    this.admin = admin
     this.people = people
   }
 
@@ -146,13 +164,22 @@ class History {
       case "Delete":
         yield* this.deleteUser(step, now)
         break
+      case "Ban":
+        yield* this.ban(step, now)
+        break
+      case "Unban":
+        yield* this.unban(step, now)
+        break
       case "Tick":
         // A clock may be set back, but not for a day and more.
         if (now + step.millis > this.latest - DAY / 2) yield* TestClock.setTime(now + step.millis)
         break
-      case "Restart":
-        this.server = yield* start()
+      case "Restart": {
+        const { admin, users } = yield* server
+        this.server = users
+        this.admin = admin
         break
+      }
     }
     this.check(yield* Clock.currentTimeMillis)
   })
@@ -201,7 +228,7 @@ class History {
       if (user === undefined) return
       const secret = step.right ? user.password : this.wrong(user)
       const result = yield* Effect.result(this.server.login(authOf(user.name, secret), step.device, peer))
-      if (!step.right) return this.refused(result, "2:auth")
+      if (!step.right || now < user.bannedUntil) return this.refused(result, "2:auth")
       const grant = this.granted(result)
       const session: ModelSession = {
         user,
@@ -278,7 +305,7 @@ class History {
       const result = yield* Effect.result(
         this.server.changePassword(token === undefined ? auth : { ...auth, token }, next, peer)
       )
-      if (!step.right) return this.refused(result, "2:auth")
+      if (!step.right || now < user.bannedUntil) return this.refused(result, "2:auth")
       user.password = next
       const ended = this.end((session) => session.user === user && session !== kept, now)
       assert.deepStrictEqual(result, Result.succeed({ username: user.name, sessions_ended: ended }))
@@ -292,11 +319,35 @@ class History {
       if (user === undefined) return
       const auth = authOf(user.name, step.right ? user.password : this.wrong(user))
       const result = yield* Effect.result(this.server.deleteUser(auth, peer))
-      if (!step.right) return this.refused(result, "2:auth")
+      if (!step.right || now < user.bannedUntil) return this.refused(result, "2:auth")
       assert.deepStrictEqual(result, Result.succeed({ username: user.name, files_deleted: 0, bytes_deleted: 0 }))
       this.end((session) => session.user === user, now)
       user.name = newName()
+      user.bannedUntil = 0
       yield* this.server.register(authOf(user.name, user.password), peer)
+    }
+  )
+
+  private readonly ban = Effect.fnUntraced(
+    { self: this },
+    function*(step: Extract<Step, { _tag: "Ban" }>, now: number) {
+      const user = at(this.people, step.user)
+      if (user === undefined) return
+      yield* this.admin.ban({ username: user.name, reason: "a reason", lasts_ms: step.lasts })
+      user.bannedUntil = step.lasts === null ? Number.POSITIVE_INFINITY : now + step.lasts
+      this.end((session) => session.user === user, now)
+    }
+  )
+
+  private readonly unban = Effect.fnUntraced(
+    { self: this },
+    function*(step: Extract<Step, { _tag: "Unban" }>, now: number) {
+      const user = at(this.people, step.user)
+      if (user === undefined) return
+      const result = yield* Effect.result(this.admin.unban(user.name))
+      if (now >= user.bannedUntil) return this.refused(result, "2:opcf")
+      assert.isTrue(Result.isSuccess(result))
+      user.bannedUntil = 0
     }
   )
 
@@ -314,10 +365,10 @@ class History {
 
 const history = (steps: ReadonlyArray<Step>) =>
   Effect.scoped(Effect.gen(function*() {
-    const server = yield* start()
-    const people = [{ name: newName(), password }, { name: newName(), password }]
-    for (const person of people) yield* server.register(authOf(person.name), peer)
-    const history = new History(server, people)
+    const started = yield* server
+    const people = [newName(), newName()].map((name) => ({ name, password, bannedUntil: 0 }))
+    for (const person of people) yield* started.users.register(authOf(person.name), peer)
+    const history = new History(started, people)
     for (const step of steps) yield* history.run(step)
   }))
 
@@ -334,5 +385,5 @@ it.layer(TestDatabase.pglite)("Sessions, against a model", (it) => {
           { numRuns: 30 }
         )
       )
-    }), 120_000)
+    }), 300_000)
 })

@@ -42,6 +42,13 @@ export const layer = (settings: Partial<ServerSettings> = {}) => configured(sett
 export const start = (settings: Partial<ServerSettings> = {}, parameters: Argon2Parameters = cheap) =>
   Effect.map(Layer.build(Layer.fresh(configured(settings, parameters))), (context) => Context.get(context, UserManager))
 
+/** The same with its administrator. */
+export const startWithAdmin = (settings: Partial<ServerSettings> = {}) =>
+  Effect.map(Layer.build(Layer.fresh(configured(settings, cheap))), (context) => ({
+    users: Context.get(context, UserManager),
+    admin: Context.get(context, UserAdmin)
+  }))
+
 /** The administrator of another server on that database. */
 export const startAdmin = (settings: Partial<ServerSettings> = {}) =>
   Effect.map(Layer.build(Layer.fresh(configured(settings, cheap))), (context) => Context.get(context, UserAdmin))
