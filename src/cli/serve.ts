@@ -1,9 +1,11 @@
 /** `fip serve`: the server until a signal ends it. */
 import { Console, Data, Duration, Effect, Layer, Logger, Option, References, Result, Runtime } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { printableJson } from "../platform/unsafeText.ts"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import { resolveSettings, settingsLayer } from "./serverSettings.ts"
 import { parseDuration } from "./shell/inputs.ts"
+import { tracingLayer } from "./tracing.ts"
 
 /** The server could not start; the sentence is all that a person needs. */
 export class ServeError extends Data.TaggedError("ServeError")<{ readonly message: string }> {}
@@ -56,6 +58,10 @@ const flags = {
     Flag.withDescription("change the server's key so often: 90d, 26w (default: only by fip admin certificate rotate)"),
     Flag.withDefault<number | undefined>(undefined)
   ),
+  metricsPort: Flag.Int("metrics-port").pipe(
+    Flag.withDescription("serve /metrics, /healthz and /readyz over HTTP on this port (default: not at all)"),
+    Flag.optional
+  ),
   config: Flag.String("config").pipe(Flag.withDescription("settings file (TOML)"), Flag.optional),
   logLevel: Flag.String("log-level").pipe(
     Flag.withDescription("all, trace, debug, info, warn, error, fatal or none (default info)"),
@@ -78,6 +84,7 @@ export const serveCommand = Command.make(
       durability: Option.getOrUndefined(given.durability),
       registration: Option.getOrUndefined(given.registration),
       rotate_every: given.rotateEvery === undefined ? undefined : `${given.rotateEvery} millis`,
+      metrics_port: Option.getOrUndefined(given.metricsPort),
       log_level: Option.getOrUndefined(given.logLevel),
       log_format: Option.getOrUndefined(given.logFormat)
     }, given.config).pipe(Effect.mapError((error) => new UsageError({ message: error.message })))
@@ -86,7 +93,9 @@ export const serveCommand = Command.make(
     const { Server } = yield* Effect.promise(() => import("../server/Server.ts"))
     const logging = Layer.mergeAll(
       Logger.layer([
-        resolved.logFormat === "json" ? Logger.withConsoleError(Logger.formatJson) : Logger.consolePretty()
+        resolved.logFormat === "json"
+          ? Logger.withConsoleError(Logger.map(Logger.formatJson, printableJson))
+          : Logger.consolePretty()
       ]),
       Layer.succeed(Logger.LogToStderr, true),
       Layer.succeed(References.MinimumLogLevel, resolved.logLevel)
@@ -110,7 +119,13 @@ export const serveCommand = Command.make(
         return server.beginShutdown
       })
     }).pipe(
-      Effect.provide(Server.layer.pipe(Layer.provide(settingsLayer(resolved)), Layer.provideMerge(logging))),
+      Effect.provide(
+        Server.layer.pipe(
+          Layer.provide(settingsLayer(resolved)),
+          Layer.provide(tracingLayer),
+          Layer.provideMerge(logging)
+        )
+      ),
       Effect.mapError((error) => new ServeError({ message: error.message }))
     )
   })

@@ -137,6 +137,8 @@ const settings = Config.all({
   sweepEvery: lasting("sweepEvery", defaults.sweepEvery),
   keepChanges: count("keepChanges", defaults.keepChanges),
   keepChangesFor: lasting("keepChangesFor", defaults.keepChangesFor),
+  metricsPort: Config.Int("metrics_port").pipe(Config.withDefault(defaults.metricsPort)),
+  metricsHost: Config.NonEmptyString("metrics_host").pipe(Config.withDefault(defaults.metricsHost)),
   activityKeptFor: lasting("activityKeptFor", defaults.activityKeptFor),
   flushInterval: duration("flushInterval", defaults.flushInterval),
   flushCount: count("flushCount", defaults.flushCount),
@@ -179,6 +181,7 @@ const FLAGS: ReadonlySet<string> = new Set([
   "durability",
   "registration",
   "rotate_every",
+  "metrics_port",
   "log_level",
   "log_format"
 ])
@@ -249,6 +252,9 @@ export const resolveSettings = Effect.fnUntraced(
     const server = yield* settings.parse(provider).pipe(Effect.mapError(settingsError))
     if (server.port < 0 || server.port > 65535) {
       return yield* new SettingsError({ message: `port ${server.port} is out of range: 0 (any free one) to 65535` })
+    }
+    if (server.metricsPort !== undefined && (server.metricsPort < 0 || server.metricsPort > 65535)) {
+      return yield* new SettingsError({ message: `metrics port ${server.metricsPort} is out of range: 0 to 65535` })
     }
     if (server.rotateEvery !== undefined && Duration.isLessThan(server.rotateEvery, Duration.minutes(1))) {
       return yield* new SettingsError({

@@ -8,6 +8,7 @@
  * writes all that is left, at once, and says what it had to leave behind at the deadline.
  */
 import { Cause, Deferred, Duration, Effect, Exit, Fiber, Random, type Scope } from "effect"
+import { Metrics } from "./metrics/Metrics.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 
 export interface FlusherOptions<A, E> {
@@ -39,6 +40,14 @@ export interface FlusherFigures {
   readonly poisoned: number
   readonly retries: number
 }
+
+const FIGURES = [
+  ["waiting", "gauge", "Records that wait to be written"],
+  ["written", "counter", "Records that were written"],
+  ["dropped", "counter", "Records that were dropped because the queue was full"],
+  ["poisoned", "counter", "Records that could not be written and were given up"],
+  ["retries", "counter", "Batches that were tried again"]
+] as const satisfies ReadonlyArray<readonly [keyof FlusherFigures, "counter" | "gauge", string]>
 
 export interface BatchedFlusher<A> {
   readonly name: string
@@ -249,6 +258,18 @@ export const make = Effect.fnUntraced(function*<A, E>(
     })
   )
 
+  const figures = (): FlusherFigures => ({ waiting: waiting.size + held, written, dropped, poisoned, retries })
+  const { observe } = yield* Metrics
+  for (const [key, kind, description] of FIGURES) {
+    yield* observe({
+      name: `fip_flusher_${key}${kind === "counter" ? "_total" : ""}`,
+      description,
+      kind,
+      attributes: { records: name },
+      read: () => figures()[key]
+    })
+  }
+
   return {
     name,
     offer,
@@ -259,6 +280,6 @@ export const make = Effect.fnUntraced(function*<A, E>(
       Deferred.doneUnsafe(wake, Effect.void)
       return Deferred.await(done)
     }),
-    figures: () => ({ waiting: waiting.size + held, written, dropped, poisoned, retries })
+    figures
   }
 })

@@ -19,6 +19,7 @@ import { CROWDED, Guest, GUEST_UNREAD_BYTES, type GuestOptions, LOGINS, NO_LOGIN
 import type { ContentSource } from "./ContentSource.ts"
 import type { Outgoing } from "./Dispatch.ts"
 import { admit, type Asked, type Exchange } from "./Exchange.ts"
+import type { Trace } from "./metrics/tracing.ts"
 import { ReplyWriter } from "./ReplyWriter.ts"
 
 /** Data of running requests held for one peer before its socket is no longer read. */
@@ -53,6 +54,8 @@ export interface ConnectionOptions {
   readonly now: () => number
   /** A request failed by the server's fault: `cause` is for the log, never for the peer. */
   readonly onFault: (name: RequestName, requestId: string, cause: Cause.Cause<unknown>) => void
+  /** Wraps the work on a request; `undefined` when nobody traces. */
+  readonly trace: Trace | undefined
   readonly onAnswered: (answered: Answered) => void
   /** A message was refused before there was a request. */
   readonly onRefused: (code: Code) => void
@@ -346,7 +349,9 @@ export class Connection {
     this.held += request.bytes
     this.holdBack(this.pace(request.exchange.userId, 1, HEADER_BYTES + request.bytes))
     const startedAt = performance.now()
-    const fiber = this.options.run(request.exchange.run(request.body, request.data))
+    const work = request.exchange.run(request.body, request.data)
+    const { run, trace } = this.options
+    const fiber = run(trace === undefined ? work : trace(request.exchange.name, `${this.options.id}-${id}`, work))
     this.fibers.add(fiber)
     // Nothing is read after `finish`, and its own reply is the last one.
     if (finish) this.parser.stop()

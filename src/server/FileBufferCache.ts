@@ -11,6 +11,7 @@ import { BlockCache } from "./files/BlockCache.ts"
 import type { SegmentId } from "./files/Extent.ts"
 import { SegmentHandles } from "./files/SegmentHandles.ts"
 import { type SegmentReader, SegmentStore } from "./files/SegmentStore.ts"
+import { Metrics } from "./metrics/Metrics.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 import { background } from "./ShutdownCoordinator.ts"
 
@@ -39,6 +40,28 @@ export class FileBufferCache extends Context.Service<FileBufferCache, {
         Effect.sync(() => new SegmentHandles(store.open, config.openSegments)),
         (handles) => Effect.promise(() => handles.closeAll())
       )
+
+      const { observe } = yield* Metrics
+      for (const outcome of ["hits", "misses"] as const) {
+        yield* observe({
+          name: `fip_block_cache_${outcome}_total`,
+          description: `Blocks of content that small reads asked the cache for: ${outcome}`,
+          kind: "counter",
+          read: () => blocks[outcome]
+        })
+      }
+      yield* observe({
+        name: "fip_block_cache_bytes",
+        description: "Content in memory",
+        kind: "gauge",
+        read: () => blocks.bytes
+      })
+      yield* observe({
+        name: "fip_open_segments",
+        description: "Segments that are open for reading",
+        kind: "gauge",
+        read: () => handles.size
+      })
 
       const idle = Duration.toMillis(config.cacheIdle)
       yield* background(

@@ -20,6 +20,8 @@ import { type Authenticate, makeExchanges } from "./Exchange.ts"
 import { ServerIdentity } from "./Identity.ts"
 import { fingerprint } from "./identity/IdentityState.ts"
 import type { ProvenSession } from "./identity/prove.ts"
+import { Metrics } from "./metrics/Metrics.ts"
+import { TraceRequests } from "./metrics/tracing.ts"
 import { makeRequestObserver } from "./RequestObserver.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 
@@ -83,6 +85,7 @@ export class Listener extends Context.Service<Listener, {
         const now = () => clock.currentTimeMillisUnsafe()
         const run = Effect.runForkWith(yield* Effect.context())
         const observer = yield* makeRequestObserver
+        const trace = yield* TraceRequests
         // Unlike those of the start before: a person who quotes the id of a request means one.
         const runId = randomBytes(3).toString("hex")
         let accepted = 0
@@ -113,7 +116,8 @@ export class Listener extends Context.Service<Listener, {
               }))
             },
             onAnswered: (answered) => observer.answered(peer.address, answered),
-            onRefused: () => {},
+            onRefused: observer.refused,
+            trace,
             idleMillis: Duration.toMillis(config.idleTimeout),
             messageMillis: Duration.toMillis(config.messageTimeout),
             guest: {
@@ -172,6 +176,26 @@ export class Listener extends Context.Service<Listener, {
               }
             })
         )
+
+        const { observe } = yield* Metrics
+        yield* observe({
+          name: "fip_connections",
+          description: "Open connections",
+          kind: "gauge",
+          read: () => connections.size
+        })
+        yield* observe({
+          name: "fip_guests",
+          description: "Connections on which nobody has logged in yet",
+          kind: "gauge",
+          read: () => door.guestCount
+        })
+        yield* observe({
+          name: "fip_connections_turned_away_total",
+          description: "Connections that were closed unread, and guests that were pushed out",
+          kind: "counter",
+          read: () => door.refused + door.shed
+        })
 
         let told = { at: 0, refused: 0, shed: 0 }
         const tellOfCrowds = (at: number): Effect.Effect<void> => {

@@ -1,15 +1,18 @@
 /**
- * What is noticed of every request that was answered, in one place: the activity log, the last sign of life of its
- * session. Synchronous: the answer has left, and the next request waits.
+ * What is noticed of every request that was answered, in one place: numbers, the activity log, the last sign of life of
+ * its session. Synchronous: the answer has left, and the next request waits.
  */
 import { Effect } from "effect"
 import { NoteAccess } from "./AccessStatistics.ts"
 import { type Activity, RecordActivity } from "./activity/Activity.ts"
 import { activityOf } from "./activity/requestActivity.ts"
 import type { Answered } from "./Connection.ts"
+import { Metrics } from "./metrics/Metrics.ts"
 
 export interface RequestObserver {
   readonly answered: (address: string, answered: Answered) => void
+  /** A message was refused before it was known what it asks. */
+  readonly refused: (code: string) => void
   /** Something that is no request. */
   readonly noticed: (activity: Activity) => void
 }
@@ -17,12 +20,15 @@ export interface RequestObserver {
 export const makeRequestObserver: Effect.Effect<RequestObserver> = Effect.gen(function*() {
   const record = yield* RecordActivity
   const note = yield* NoteAccess
+  const metrics = yield* Metrics
   return {
     answered: (address, answered) => {
+      metrics.request(answered)
       if (answered.caller !== undefined) note.seen(answered.caller.sessionId)
       const activity = activityOf(address, answered)
       if (activity !== undefined) record(activity)
     },
+    refused: (code) => metrics.request({ request: undefined, code, millis: 0, bytesIn: 0, bytesOut: 0 }),
     noticed: record
   }
 })

@@ -35,6 +35,8 @@ import { ServerIdentity } from "./Identity.ts"
 import { rotationLayer } from "./identity/Rotation.ts"
 import { identitySharingLayer } from "./identity/Sharing.ts"
 import { Listener } from "./Listener.ts"
+import { endpointLayer } from "./metrics/endpoint.ts"
+import { metricsLayer } from "./metrics/Metrics.ts"
 import { Permissions } from "./Permissions.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 import { UserManager } from "./UserManager.ts"
@@ -60,6 +62,7 @@ export class Server extends Context.Service<Server, {
       const { host, port } = yield* Listener
       const { fingerprint } = yield* (yield* ServerIdentity).live
       const coordinator = yield* ShutdownCoordinator
+      yield* coordinator.opened("Server")
       return Server.of({
         host,
         port,
@@ -109,13 +112,15 @@ export class Server extends Context.Service<Server, {
         upkeepLayer
       )
     ),
-    Layer.provide(ShutdownCoordinator.phase("UserManager")),
+    Layer.provide(ShutdownCoordinator.phase("UserManager"))
+  ).pipe(
     Layer.provide(FileBufferCache.layer),
     Layer.provide(ShutdownCoordinator.phase("FileBufferCache")),
     Layer.provide(SegmentStore.layer),
-    Layer.provide(Cluster.layer),
     Layer.provide(ShutdownCoordinator.phase("SegmentStore")),
-    Layer.provide(Layer.mergeAll(ActivityLog.layer, AccessStatistics.layer)),
+    Layer.provide(Cluster.layer),
+    Layer.provide(ShutdownCoordinator.phase("Cluster")),
+    Layer.provide(Layer.mergeAll(ActivityLog.layer, AccessStatistics.layer, endpointLayer)),
     Layer.provide(ShutdownCoordinator.phase("ActivityLog")),
     Layer.provide(Database.layer),
     Layer.provide(ShutdownCoordinator.phase("Database")),
@@ -123,6 +128,8 @@ export class Server extends Context.Service<Server, {
     Layer.provide(ShutdownCoordinator.phase("rotationLayer")),
     Layer.provide(ServerIdentity.layer),
     Layer.provide(ShutdownCoordinator.phase("ServerIdentity")),
+    Layer.provide(metricsLayer),
+    Layer.provide(ShutdownCoordinator.phase("metricsLayer")),
     Layer.provide(ShutdownCoordinator.layer)
   )
 }

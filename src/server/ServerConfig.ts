@@ -85,6 +85,10 @@ export interface ServerSettings {
   readonly keepChanges: number
   readonly keepChangesFor: Duration.Duration
 
+  /** Where `/metrics`, `/healthz` and `/readyz` are served; nowhere without a port. */
+  readonly metricsPort: number | undefined
+  readonly metricsHost: string
+
   /** How long the log of what people did is kept. */
   readonly activityKeptFor: Duration.Duration
   /** What is written in batches: after how long, from how many records on, and how many may wait. */
@@ -141,6 +145,8 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   sweepEvery: Duration.minutes(1),
   keepChanges: 100_000,
   keepChangesFor: Duration.days(7),
+  metricsPort: undefined,
+  metricsHost: "127.0.0.1",
   activityKeptFor: Duration.days(90),
   flushInterval: Duration.seconds(1),
   flushCount: 500,

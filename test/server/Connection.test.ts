@@ -38,6 +38,7 @@ const listen = async (userId: number | undefined) => {
       onFault: () => {},
       onAnswered: () => {},
       onRefused: () => {},
+      trace: undefined,
       idleMillis: 60_000,
       messageMillis: 60_000,
       guest: {

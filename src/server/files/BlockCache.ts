@@ -21,6 +21,9 @@ export class BlockCache {
   /** In the order of their last use. */
   private readonly users = new Map<number, UserBlocks>()
   private total = 0
+  /** Blocks that were asked for and found, and those that were not there. */
+  hits = 0
+  misses = 0
 
   constructor(maxBytes: number, maxBytesPerUser: number) {
     this.maxBytes = maxBytes
@@ -35,7 +38,11 @@ export class BlockCache {
   get(userId: number, key: string, now: number): Uint8Array | undefined {
     const user = this.users.get(userId)
     const block = user?.blocks.get(key)
-    if (user === undefined || block === undefined) return undefined
+    if (user === undefined || block === undefined) {
+      this.misses++
+      return undefined
+    }
+    this.hits++
     user.blocks.delete(key)
     user.blocks.set(key, block)
     this.touch(userId, user, now)

@@ -26,6 +26,7 @@ import { contentOf, fileOf } from "../caches/tags.ts"
 import { databaseRefusal } from "../Database.ts"
 import * as Patience from "../database/Patience.ts"
 import { FeedRepo } from "../feed/FeedRepo.ts"
+import { Metrics } from "../metrics/Metrics.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { SHUTTING_DOWN } from "./Batcher.ts"
 import { type Change, keyOf, type Restore, type Slot, slotsOf, type Store, type Undelete } from "./Change.ts"
@@ -266,10 +267,27 @@ export class Committer extends Context.Service<Committer, {
       }).pipe(Effect.forever, Effect.ignore)
 
       const waiting: Array<Member> = []
+      let committedGroups = 0
+      let committedChanges = 0
+      const { observe } = yield* Metrics
+      yield* observe({
+        name: "fip_commit_groups_total",
+        description: "Transactions that changes of files were committed in",
+        kind: "counter",
+        read: () => committedGroups
+      })
+      yield* observe({
+        name: "fip_commit_changes_total",
+        description: "Changes of files that were in them, refused ones included",
+        kind: "counter",
+        read: () => committedChanges
+      })
       const commitStage = Effect.gen(function*() {
         // With members left over from the last group, those that have come since join them; otherwise wait for one.
         waiting.push(...yield* waiting.length > 0 ? Queue.clear(synced) : Queue.takeAll(synced))
         const group = takeGroup(waiting)
+        committedGroups += 1
+        committedChanges += group.length
         const exit = yield* Effect.exit(carryOut(group))
         if (Exit.isFailure(exit)) return settleAll(group, Exit.failCause(exit.cause))
         const { answers, round } = exit.value

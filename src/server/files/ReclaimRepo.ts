@@ -53,6 +53,8 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
   ) => Effect.Effect<ReadonlyArray<SegmentId>, Refusal>
   /** Those of the segments that no extent and no upload refers to, and that no server is writing to. */
   readonly unreferenced: (segments: ReadonlyArray<SegmentId>) => Effect.Effect<ReadonlyArray<SegmentId>, Refusal>
+  /** Of the current content of all files, as their owners are charged for it. */
+  readonly currentBytes: Effect.Effect<number, Refusal>
   /** What is needed of a segment, in order; runs overlap where extents share blocks. */
   readonly liveRuns: (segment: SegmentId) => Effect.Effect<ReadonlyArray<LiveRun>, Refusal>
   /** Makes extents refer to where their bytes have been copied to. Files that are busy are left for later. */
@@ -65,6 +67,11 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
       const { bytesPerUser, keepDeletedFor, keepVersions, keepVersionsFor } = yield* ServerConfig
 
       return ReclaimRepo.of({
+        currentBytes: sql<{ readonly bytes: number }>`
+          select coalesce(sum(bytes_used), 0)::bigint as bytes from users`.pipe(Effect.mapBoth({
+          onFailure: databaseRefusal,
+          onSuccess: ([row]) => row?.bytes ?? 0
+        })),
         dropVersions: (now, batch) =>
           sql<{ readonly seen: number; readonly dropped: number }>`
             select * from drop_versions(

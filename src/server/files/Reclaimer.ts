@@ -8,6 +8,7 @@
 import { Clock, Context, Duration, Effect, Layer, Semaphore } from "effect"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { Siblings } from "../cluster/Siblings.ts"
+import { Metrics } from "../metrics/Metrics.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { background } from "../ShutdownCoordinator.ts"
 import { Compactor } from "./Compactor.ts"
@@ -132,12 +133,44 @@ export class Reclaimer extends Context.Service<Reclaimer, {
         return count
       })
 
+      let segments = 0
+      let segmentBytes = 0
+      let currentBytes = 0
+      let reclaimed = 0
+      const { observe } = yield* Metrics
+      yield* observe({
+        name: "fip_segments",
+        description: "Segments on disk, when it was last looked at",
+        kind: "gauge",
+        read: () => segments
+      })
+      yield* observe({
+        name: "fip_segment_bytes",
+        description: "Bytes in them: current content, what is kept of earlier, and dead space",
+        kind: "gauge",
+        read: () => segmentBytes
+      })
+      yield* observe({
+        name: "fip_current_bytes",
+        description: "Bytes of the current content of files, when it was last looked at",
+        kind: "gauge",
+        read: () => currentBytes
+      })
+      yield* observe({
+        name: "fip_reclaimed_bytes_total",
+        description: "Bytes of segments that were removed because nothing refers to them",
+        kind: "counter",
+        read: () => reclaimed
+      })
       const sweepSegments = Effect.gen(function*() {
         let segmentsCompacted = 0
         const listed = yield* store.list
         // Asked afterwards: what another server began before it was listed is known by now.
         const open = yield* siblings.openSegments
         const closed = listed.filter((info) => !info.isOpen && !open.has(info.segment))
+        segments = listed.length
+        segmentBytes = listed.reduce((sum, { bytes }) => sum + bytes, 0)
+        currentBytes = yield* repo.currentBytes
         const rest = closed.length <= COMPACT_BATCH
           ? closed
           : [...closed, ...closed].slice(position % closed.length, position % closed.length + COMPACT_BATCH)
@@ -179,6 +212,7 @@ export class Reclaimer extends Context.Service<Reclaimer, {
               yield* store.remove(segment)
               segmentsRemoved++
               bytesRemoved += bytes
+              reclaimed += bytes
             }
           }
         }
