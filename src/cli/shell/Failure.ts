@@ -49,6 +49,8 @@ export interface Failure {
   readonly field?: string | undefined
   readonly retry_after_ms?: number | undefined
   readonly current_version?: number | undefined
+  /** What the server's log calls the request that it failed at. */
+  readonly request_id?: string | undefined
   readonly locked_by?: string | undefined
   readonly locked_until?: string | undefined
 }
@@ -90,7 +92,8 @@ export const failureOf = (error: Exclude<CommandError, OutputClosed>, kind: Comm
         retry_after_ms: error.retry_after_ms,
         current_version: error.current_version,
         locked_by: error.locked_by,
-        locked_until: error.locked_until
+        locked_until: error.locked_until,
+        request_id: error.request_id
       }
     case "UsageError":
       return { status: ExitStatus.USAGE, code: "local:usage", message }

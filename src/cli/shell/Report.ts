@@ -38,9 +38,11 @@ export const reportOutcome = Effect.fnUntraced(function*(command: string, outcom
 export const reportFailure = Effect.fnUntraced(function*(command: string, failure: Failure) {
   const { status: _, ...said } = failure
   if (yield* JsonMode) return yield* writeJson({ command, ok: false, ...said })
-  const { code, message } = said
+  const { code, message, request_id } = said
   const output = yield* Output
-  const source = code.startsWith("local:") ? "" : ` (${code})`
+  const source = code.startsWith("local:")
+    ? ""
+    : ` (${code}${request_id === undefined ? "" : `, request ${printableLine(request_id)}`})`
   const name = `${command}:`
   yield* output.note(
     `${output.colors ? `\u001b[31m${printableLine(name)}\u001b[0m` : printableLine(name)} ${

@@ -41,7 +41,7 @@ One object on one line for each command:
 \`\`\`
 
 \`command\` is the first word in upper case. A refusal has the wire's \`code\` (docs/protocol.md, section 5), and \`field\`,
-\`retry_after_ms\`, \`current_version\`, \`locked_by\` and \`locked_until\` where the server sent them. A connection
+\`retry_after_ms\`, \`current_version\`, \`locked_by\`, \`locked_until\` and \`request_id\` where the server sent them. A connection
 that fails before the first line of a script is reported as \`CONNECT\`. With \`FIP_USERNAME\` or \`--username\` the shell logs in before the first command
 that needs a session; when that fails, so does the command. Other codes:
 
