@@ -1,16 +1,22 @@
 /** Whole commands timed in turns: A B C A B C …, so that a machine whose speed drifts does so for all of them. */
 import { spawn } from "node:child_process"
+import { setTimeout } from "node:timers/promises"
+import { cpuOf, cpuOfChildren } from "./cpu.ts"
 
 export interface Contender {
   readonly name: string
   /** Undo what the last run left; not timed. */
   readonly before?: () => Promise<void>
+  /** Servers that work for it: their CPU time counts, too. */
+  readonly servers?: ReadonlyArray<number>
   readonly run: () => Promise<void>
 }
 
 export interface Row {
   readonly name: string
   readonly seconds: ReadonlyArray<number>
+  /** CPU time, both ends together. */
+  readonly cpu: ReadonlyArray<number>
 }
 
 const quantile = (sorted: ReadonlyArray<number>, q: number): number => {
@@ -22,31 +28,43 @@ const quantile = (sorted: ReadonlyArray<number>, q: number): number => {
 
 export const median = (values: ReadonlyArray<number>): number => quantile([...values].sort((a, b) => a - b), 0.5)
 
-/** Runs every contender once to warm up, then `rounds` times in turn. Seconds of wall time. */
+/** Runs every contender once to warm up, then `rounds` times in turn. */
 export const inTurns = async (contenders: ReadonlyArray<Contender>, rounds: number): Promise<Array<Row>> => {
-  const seconds = new Map<string, Array<number>>(contenders.map(({ name }) => [name, []]))
+  const rows = contenders.map(({ name }) => ({ name, seconds: new Array<number>(), cpu: new Array<number>() }))
   for (let round = -1; round < rounds; round++) {
-    for (const { before, name, run } of contenders) {
+    for (const [index, { before, run, servers = [] }] of contenders.entries()) {
       await before?.()
-      const start = performance.now()
+      const used = () => servers.reduce((total, pid) => total + cpuOf(pid), cpuOfChildren())
+      const [start, cpu] = [performance.now(), used()]
       await run()
-      if (round >= 0) seconds.get(name)?.push((performance.now() - start) / 1000)
+      const seconds = (performance.now() - start) / 1000
+      // What served it may still be ending, and counts only when it has.
+      await setTimeout(200)
+      const row = rows[index]
+      if (round < 0 || row === undefined) continue
+      row.seconds.push(seconds)
+      row.cpu.push(used() - cpu)
     }
   }
-  return contenders.map(({ name }) => ({ name, seconds: seconds.get(name) ?? [] }))
+  return rows
 }
 
 /** A Markdown table; `unit` turns seconds into what is shown beside them, `base` is the row that ratios refer to. */
 export const table = (rows: ReadonlyArray<Row>, unit: (seconds: number) => string): string => {
   const own = median(rows[0]?.seconds ?? [])
-  const lines = rows.map(({ name, seconds }) => {
+  const ownCpu = median(rows[0]?.cpu ?? [])
+  const lines = rows.map(({ cpu, name, seconds }) => {
     const sorted = [...seconds].sort((a, b) => a - b)
     const mid = median(seconds)
     return `| ${name} | ${mid.toFixed(2)} s | ${sorted[0]?.toFixed(2)}–${sorted.at(-1)?.toFixed(2)} s | ${
       unit(mid)
-    } | ${(mid / own).toFixed(2)} × |`
+    } | ${(mid / own).toFixed(2)} × | ${median(cpu).toFixed(2)} s | ${(median(cpu) / ownCpu).toFixed(2)} × |`
   })
-  return ["| | median | spread | rate | FIP is faster by |", "| --- | --- | --- | --- | --- |", ...lines].join("\n")
+  return [
+    "| | median | spread | rate | FIP is faster by | CPU time | FIP needs less by |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+    ...lines
+  ].join("\n")
 }
 
 /** Runs a command to its end; rejects with its output when it fails. */

@@ -12,6 +12,7 @@ import { attack } from "./attack/main.ts"
 import { durability } from "./durability.ts"
 import { requests } from "./requests.ts"
 import { small } from "./small.ts"
+import { start } from "./start.ts"
 import { command } from "./Timing.ts"
 import { transfer } from "./transfer.ts"
 
@@ -19,6 +20,7 @@ const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise
   transfer,
   small,
   requests,
+  start,
   durability,
   attack
 }

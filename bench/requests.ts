@@ -3,21 +3,13 @@
  *
  * CPU time is what a busy machine leaves comparable; its inverse is how many requests one core can answer in a second.
  */
-import { readFileSync } from "node:fs"
 import { RawClient, requestBytes } from "../test/support/RawClient.ts"
+import { cpuOf } from "./cpu.ts"
 import { startFip } from "./FipProcess.ts"
 
 const IN_FLIGHT = 32
 const WARM_UP = 2000
 const REQUESTS = 10_000
-const TICKS_PER_SECOND = 100
-
-/** Seconds of CPU time that a process has used, by Linux's count. */
-const cpuOf = (pid: number): number => {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
-}
-
 /** Keeps `IN_FLIGHT` requests on their way until `count` are answered. */
 const pump = async (client: RawClient, count: number, request: (id: number) => Buffer): Promise<void> => {
   let sent = 0

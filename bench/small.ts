@@ -26,23 +26,27 @@ export const small = async (folder: string, rounds: number): Promise<string> => 
     const up = await inTurns([
       {
         name: "`fip` UPLOAD --recursive",
+        servers: [fip.pid],
         run: async () => void await fip.shell([`UPLOAD --recursive ${source} up${run++}`])
       },
       ...(sftp === undefined ? [] : [{
         name: "`sftp` put, one batch",
         before: clean,
+        servers: [sftp.pid],
         run: () => sftp.batch(names.map((name) => `put ${join(source, name)} ${join(target, name)}\n`).join(""))
       }])
     ], rounds)
     const down = await inTurns([
       {
         name: "`fip` DOWNLOAD --recursive",
+        servers: [fip.pid],
         before: clean,
         run: async () => void await fip.shell([`DOWNLOAD --recursive up0 ${target}`])
       },
       ...(sftp === undefined ? [] : [{
         name: "`sftp` get, one batch",
         before: clean,
+        servers: [sftp.pid],
         run: () => sftp.batch(names.map((name) => `get ${join(source, name)} ${join(target, name)}\n`).join(""))
       }])
     ], rounds)

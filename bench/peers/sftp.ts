@@ -11,6 +11,7 @@ const SSHD = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"].find((p
 const CIPHER = "aes128-gcm@openssh.com"
 
 export interface Sftp {
+  readonly pid: number
   /** Runs lines of an sftp batch. */
   readonly batch: (lines: string) => Promise<void>
   readonly stop: () => void
@@ -67,6 +68,7 @@ export const startSftp = async (folder: string): Promise<Sftp | undefined> => {
   const client = ["-q", "-P", String(port), "-i", userKey, "-c", CIPHER, ...quiet.flatMap((option) => ["-o", option])]
   client.push("-b", "-", `${userInfo().username}@127.0.0.1`)
   return {
+    pid: daemon.pid ?? 0,
     batch: async (lines) => void await command("sftp", client, { input: lines }),
     stop: () => void daemon.kill()
   }

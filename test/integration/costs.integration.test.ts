@@ -21,6 +21,13 @@ type Costs = typeof NOTHING
 
 const counts: Costs = { ...NOTHING }
 
+/** What `work` costs, and nothing of what it does not need. */
+const costs = async (work: () => Promise<unknown>): Promise<Partial<Costs>> => {
+  Object.assign(counts, NOTHING)
+  await work()
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
+}
+
 /** What is written in the background, in batches of its own. */
 const BACKGROUND = /insert into activity|select note_/
 
@@ -76,11 +83,6 @@ it.layer(TestServer.layer().pipe(Layer.provide(counting)), {
           })
           assert.match(reply.header.code, /^1:/, JSON.stringify(reply.body))
           return reply
-        }
-        const costs = async (work: () => Promise<unknown>): Promise<Partial<Costs>> => {
-          Object.assign(counts, NOTHING)
-          await work()
-          return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
         }
         const small = randomBytes(4096)
         const write = (name: string) => costs(() => ask("Write", { name }, small))
