@@ -14,6 +14,15 @@ import { TestDatabase } from "../support/TestDatabase.ts"
 
 const secret = Redacted.make("correct horse")
 
+const read = (client: FipClientShape, file: string) =>
+  Effect.runPromise(Stream.mkString(Stream.decodeText(client.read(file))))
+const refusal = async (effect: Effect.Effect<unknown, unknown>) => {
+  const error = await Effect.runPromise(Effect.flip(effect))
+  return typeof error === "object" && error !== null && "code" in error ? error.code : error
+}
+const write = (client: FipClientShape, file: string, content: string) =>
+  Effect.runPromise(client.write(file, Buffer.from(content)))
+
 describe("two servers on one store", { timeout: 60_000 }, () => {
   const scope = Scope.makeUnsafe()
   const once = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) => Effect.runPromise(Scope.provide(effect, scope))
@@ -40,15 +49,6 @@ describe("two servers on one store", { timeout: 60_000 }, () => {
       yield* client.login(username, secret)
       return client
     }))
-  const read = (client: FipClientShape, file: string) =>
-    Effect.runPromise(Stream.mkString(Stream.decodeText(client.read(file))))
-  const refusal = async (effect: Effect.Effect<unknown, unknown>) => {
-    const error = await Effect.runPromise(Effect.flip(effect))
-    return typeof error === "object" && error !== null && "code" in error ? error.code : error
-  }
-  const write = (client: FipClientShape, file: string, content: string) =>
-    Effect.runPromise(client.write(file, Buffer.from(content)))
-
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "fip-cluster-"))
     env = { FIP_DATABASE_URL: await once(TestDatabase.postgresUrl), FIP_SWEEP_EVERY: "1 second" }

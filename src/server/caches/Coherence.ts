@@ -7,12 +7,13 @@
  * then it has heard everything that was committed before. So nobody waits longer than `WAIT` for one that is gone.
  *
  * A server that begins to trust waits so long that every other one has heard of it, or knows that it has not heard
- * enough to tell. A server that is alone waits for nobody, and sends nothing it would have to wait for.
+ * enough to tell; of those that were there before it, it learns from the table of servers. A server that is alone waits
+ * for nobody.
  *
  * Leases are measured by each server's own clock that only goes forward, from before a message was sent to after it was
  * heard; clocks must run at the same speed within the tenth by which `WAIT` is longer.
  */
-import { Context, Deferred, Effect, Layer, Queue, type Scope } from "effect"
+import { Context, Deferred, Effect, FiberSet, Layer, Queue, type Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { BEAT, Notifications } from "../Notifications.ts"
@@ -31,6 +32,8 @@ const MAX_ROUNDS = 4096
 /** Something that remembers. Synchronous. */
 export interface Memory {
   readonly drop: (tags: ReadonlyArray<string>) => void
+  /** What has to end before another server is told that it was dropped. */
+  readonly release?: (tags: ReadonlyArray<string>) => Effect.Effect<void> | undefined
   readonly clear: () => void
 }
 
@@ -55,6 +58,8 @@ export class Coherence extends Context.Service<Coherence, {
   readonly transaction: <A, E>(
     work: (changed: (...tags: ReadonlyArray<string>) => void) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | SqlError>
+  /** Returns when no other server holds what bears the tag. */
+  readonly claim: (tag: string) => Effect.Effect<void, SqlError>
   /** After a commit whose messages were not ours: returns when every server has heard them. */
   readonly heard: Effect.Effect<void>
 }>()("fip/server/caches/Coherence") {
@@ -73,7 +78,11 @@ export class Coherence extends Context.Service<Coherence, {
       /** `Infinity`: the next beat that is heard begins the wait. */
       let trustedFrom = Infinity
       let heardUntil = -Infinity
+      /** All servers are known that may trust what they remember. */
+      let isComplete = false
       let touched = Deferred.makeUnsafe<void>()
+      const look = yield* Queue.unbounded<void>()
+      const fork = yield* FiberSet.makeRuntime<never, unknown, unknown>()
 
       const isTrusted = (): boolean => {
         if (!isShared) return true
@@ -105,6 +114,10 @@ export class Coherence extends Context.Service<Coherence, {
         heardUntil = notifications.heardUntil()
         // All that they had said before has been heard.
         for (const [other, heardAt] of others) if (heardAt + WAIT < heardUntil) forgive(other)
+        if (isComplete) touch()
+        else Queue.offerUnsafe(look, undefined)
+      }
+      const touch = (): void => {
         Deferred.doneUnsafe(touched, Effect.void)
         touched = Deferred.makeUnsafe()
       }
@@ -118,6 +131,7 @@ export class Coherence extends Context.Service<Coherence, {
         },
         onLost: () => {
           trustedFrom = Infinity
+          isComplete = false
           clear()
         }
       })
@@ -126,8 +140,15 @@ export class Coherence extends Context.Service<Coherence, {
           const tags = messages.filter((message) => !message.startsWith("r"))
           for (const memory of memories) memory.drop(tags)
           const last = messages.at(-1)
-          if (sender !== node && last?.startsWith("r") === true) {
-            Queue.offerUnsafe(acknowledgements, { to: sender, round: last.slice(1) })
+          if (sender === node || last?.startsWith("r") !== true) return
+          const acknowledgement = { to: sender, round: last.slice(1) }
+          const releases = [...memories].flatMap(({ release }) => release?.(tags) ?? [])
+          if (releases.length === 0) Queue.offerUnsafe(acknowledgements, acknowledgement)
+          else {
+            fork(Effect.ensuring(
+              Effect.all(releases, { concurrency: "unbounded" }),
+              Queue.offer(acknowledgements, acknowledgement)
+            ))
           }
         }
       })
@@ -146,6 +167,21 @@ export class Coherence extends Context.Service<Coherence, {
           Effect.flatMap((all) => notifications.publish(ACKNOWLEDGE, all.map(({ round, to }) => `${to} ${round}`))),
           // Whoever waits for them waits no longer than the lease.
           Effect.ignore,
+          Effect.forever,
+          Effect.forkScoped
+        )
+        // Those that were there before this one listened; of the others it hears.
+        yield* Queue.takeAll(look).pipe(
+          Effect.andThen(sql<{ readonly node_id: string }>`select node_id from nodes where node_id <> ${node}::uuid`),
+          Effect.flatMap((rows) =>
+            Effect.sync(() => {
+              const now = performance.now()
+              for (const { node_id } of rows) if (!others.has(node_id)) others.set(node_id, now)
+              isComplete = trustedFrom !== Infinity
+              touch()
+            })
+          ),
+          Effect.ignore({ log: "Debug" }),
           Effect.forever,
           Effect.forkScoped
         )
@@ -168,7 +204,8 @@ export class Coherence extends Context.Service<Coherence, {
         return Effect.as(notifications.publish(TOPIC, [...tags, `r${round.number}`]), round)
       }
 
-      const isInTouch = (since: number): boolean => notifications.heardUntil() + LEASE > since
+      const isInTouch = (since: number): boolean => isComplete && notifications.heardUntil() + LEASE > since
+      const isAlone = (): boolean => !isShared || (isInTouch(performance.now()) && others.size === 0)
 
       /** Ends when this server has heard enough to know of everybody who may trust what it remembers. */
       const inTouch = (since: number): Effect.Effect<void> =>
@@ -213,8 +250,9 @@ export class Coherence extends Context.Service<Coherence, {
           yield* settled(round)
           return result
         }),
+        claim: (tag) => Effect.suspend(() => isAlone() ? Effect.void : Effect.flatMap(changed([tag]), settled)),
         heard: Effect.suspend(() =>
-          !isShared || (isInTouch(performance.now()) && others.size === 0)
+          isAlone()
             ? Effect.void
             // When it cannot be asked there is nothing to wait for.
             : Effect.flatMap(Effect.orElseSucceed(changed([]), () => undefined), settled)

@@ -12,5 +12,8 @@ export const ownerOf = (userId: number): string => `o${userId}`
 /** An account: its name, and what it may do to the files of others. */
 export const userOf = (userId: number): string => `u${userId}`
 
+/** An upload that a server is adding to. */
+export const uploadOf = (uploadId: string): string => `p${uploadId}`
+
 /** Where bytes lie that are in a segment. */
 export const segmentOf = (segment: string): string => `s${segment}`

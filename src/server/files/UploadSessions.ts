@@ -1,14 +1,18 @@
 /**
  * Uploads that are in memory: those that something was added to lately.
  *
- * Requests on one upload run one at a time, in their turn. What has arrived is noted in the database after it was
+ * Requests on one upload run one at a time, in their turn, and on one server: whoever takes one up waits until the
+ * others have noted what they have of it and let it go. What has arrived is noted in the database after it was
  * synced: now and then while parts come, when the upload is taken out of memory, and when the layer closes.
  */
 import { Clock, Context, Duration, Effect, Exit, FiberSet, Layer, Scope, Semaphore } from "effect"
 import type { UploadId } from "../../protocol/Identity.ts"
 import { Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
+import { Coherence } from "../caches/Coherence.ts"
+import { uploadOf } from "../caches/tags.ts"
 import type { Caller } from "../Caller.ts"
+import { databaseRefusal } from "../Database.ts"
 import { FileBufferCache } from "../FileBufferCache.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { background } from "../ShutdownCoordinator.ts"
@@ -26,6 +30,9 @@ const UNLOAD_AFTER = Duration.minutes(5)
 
 /** How often what has expired is looked for, at least. */
 const EXPIRE_EVERY = Duration.minutes(1)
+
+/** How long a server waits, at most, that took an upload up at the same moment as another one. */
+const CONTEST_MILLIS = 30
 
 export class UploadSession {
   readonly upload: Upload
@@ -99,9 +106,12 @@ export class UploadSessions extends Context.Service<UploadSessions, {
       const repo = yield* UploadRepo
       const store = yield* SegmentStore
       const cache = yield* FileBufferCache
+      const coherence = yield* Coherence
 
       const sessions = new Map<UploadId, UploadSession>()
       const loading = yield* Semaphore.make(1)
+      /** The upload that is being taken up. */
+      let claimed: { readonly uploadId: UploadId; isContested: boolean } | undefined
       const saves = yield* FiberSet.make()
 
       const end = (session: UploadSession): Effect.Effect<void> =>
@@ -118,16 +128,39 @@ export class UploadSessions extends Context.Service<UploadSessions, {
         yield* end(session)
       })
 
+      /** Takes an upload up when no other server has it; what is noted of it, when it cannot be. */
+      const load = Effect.fnUntraced(function*(caller: Caller, uploadId: UploadId) {
+        while (true) {
+          const claim = claimed = { uploadId, isContested: false }
+          yield* Effect.mapError(coherence.claim(uploadOf(uploadId)), databaseRefusal)
+          const now = yield* Clock.currentTimeMillis
+          const saved = yield* repo.find(uploadId, caller.userId)
+          // From here on nothing comes between: another server's claim finds this one or the session.
+          claimed = undefined
+          if (!claim.isContested) {
+            if (saved === undefined || saved.outcome !== undefined) return { session: undefined, saved }
+            const session = new UploadSession(saved, now)
+            sessions.set(uploadId, session)
+            return { session, saved }
+          }
+          // Two servers took it up at the same time: neither has it, and one of them is faster next time.
+          yield* Effect.sleep(Math.random() * CONTEST_MILLIS)
+        }
+      })
+
       /** The session of one of the caller's uploads, or the answer to its commit. */
       const find = Effect.fnUntraced(function*(caller: Caller, uploadId: UploadId) {
-        const session = sessions.get(uploadId)
-        if (session !== undefined) return session.upload.userId === caller.userId ? { session } : yield* notFound
-        const saved = yield* repo.find(uploadId, caller.userId)
-        if (saved === undefined) return yield* notFound
-        if (saved.outcome !== undefined) return { outcome: saved.outcome }
-        const opened = new UploadSession(saved, yield* Clock.currentTimeMillis)
-        sessions.set(uploadId, opened)
-        return { session: opened }
+        const held = sessions.get(uploadId)
+        if (held !== undefined) {
+          if (held.upload.userId !== caller.userId) return yield* notFound
+          if (coherence.isTrusted()) return { session: held }
+          // Another server may have taken it up and not been heard.
+          yield* unload(held)
+          if (!held.isOver) return { session: held }
+        }
+        const { saved, session } = yield* load(caller, uploadId)
+        if (session !== undefined) return { session }
+        return saved?.outcome === undefined ? yield* notFound : { outcome: saved.outcome }
       }, loading.withPermit)
 
       /** Runs `work` on the upload when it is its turn. */
@@ -191,6 +224,19 @@ export class UploadSessions extends Context.Service<UploadSessions, {
             : Effect.ignore(Effect.andThen(save(session), end(session)), { log: "Warn" })
         )))
 
+      const release = (session: UploadSession): Effect.Effect<void> =>
+        Effect.andThen(FiberSet.awaitEmpty(saves), Effect.ensuring(unload(session), end(session)))
+      yield* coherence.attach({
+        drop: () => undefined,
+        clear: () => undefined,
+        release: (tags) => {
+          if (tags.every((tag) => !tag.startsWith("p"))) return undefined
+          if (claimed !== undefined && tags.includes(uploadOf(claimed.uploadId))) claimed.isContested = true
+          const held = [...sessions.values()].filter(({ upload }) => tags.includes(uploadOf(upload.uploadId)))
+          return held.length === 0 ? undefined : Effect.forEach(held, release, { discard: true })
+        }
+      })
+
       const expire = Effect.gen(function*() {
         const now = yield* Clock.currentTimeMillis
         for (const session of sessions.values()) {
@@ -220,7 +266,7 @@ export class UploadSessions extends Context.Service<UploadSessions, {
           FiberSet.awaitEmpty(saves),
           Effect.forEach(
             Array.from(sessions.values()),
-            (session) => Effect.ensuring(unload(session), end(session)),
+            release,
             { discard: true }
           )
         )
@@ -228,5 +274,5 @@ export class UploadSessions extends Context.Service<UploadSessions, {
 
       return UploadSessions.of({ use, compute, advance, end, drop, expiryOf, expire })
     })
-  )
+  ).pipe(Layer.provide(Coherence.layer))
 }

@@ -3,6 +3,8 @@ import { assert, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, References, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import * as fc from "fast-check"
+import { createHash, randomBytes } from "node:crypto"
+import { Sha256 } from "../../../src/protocol/Identity.ts"
 import type { GrantRole } from "../../../src/protocol/Permission.ts"
 import { Coherence } from "../../../src/server/caches/Coherence.ts"
 import { FileLookup } from "../../../src/server/caches/FileLookup.ts"
@@ -10,6 +12,7 @@ import type { Caller } from "../../../src/server/Caller.ts"
 import { Database } from "../../../src/server/Database.ts"
 import { FileRepo } from "../../../src/server/files/FileRepo.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
+import { Notifications } from "../../../src/server/Notifications.ts"
 import { Permissions } from "../../../src/server/Permissions.ts"
 import { UserAdmin } from "../../../src/server/users/UserAdmin.ts"
 import * as PostgresProxy from "../../support/PostgresProxy.ts"
@@ -31,7 +34,14 @@ class Cluster extends Context.Service<Cluster, { readonly dataDir: string; reado
 
 /** What a server consists of below its connections. */
 const layerOf = (dataDir: string, databaseUrl: string) =>
-  Layer.mergeAll(Permissions.layer, UserAdmin.layer, FileLookup.layer, Coherence.layer, FileRepo.layer).pipe(
+  Layer.mergeAll(
+    Permissions.layer,
+    UserAdmin.layer,
+    FileLookup.layer,
+    Coherence.layer,
+    FileRepo.layer,
+    Notifications.layer
+  ).pipe(
     Layer.provideMerge(Storage.layerIn(dataDir, { databaseUrl })),
     Layer.provideMerge(Database.layer),
     Layer.provideMerge(Storage.config(dataDir, { databaseUrl })),
@@ -42,11 +52,15 @@ const layerOf = (dataDir: string, databaseUrl: string) =>
 const trusted = (coherence: Coherence["Service"]) =>
   Effect.repeat(Effect.sleep("20 millis"), { until: () => coherence.isTrusted() }).pipe(Effect.timeout("10 seconds"))
 
-const startOn = Effect.fnUntraced(function*(databaseUrl: string) {
+const begin = Effect.fnUntraced(function*(databaseUrl: string) {
   const { dataDir } = yield* Cluster
   const context = yield* Layer.build(Layer.fresh(layerOf(dataDir, databaseUrl)))
   const coherence = Context.get(context, Coherence)
-  yield* trusted(coherence)
+  // As Cluster does.
+  const { node } = Context.get(context, Notifications)
+  const sql = Context.get(context, SqlClient)
+  yield* sql`
+    insert into nodes (node_id, name, started_at, seen_at) values (${node}::uuid, 'test', now(), now())`
   const files = Context.get(context, FileStore)
   return {
     files,
@@ -63,6 +77,8 @@ const startOn = Effect.fnUntraced(function*(databaseUrl: string) {
     })
   }
 })
+
+const startOn = (databaseUrl: string) => Effect.tap(begin(databaseUrl), ({ coherence }) => trusted(coherence))
 
 const start = Effect.flatMap(Cluster, ({ databaseUrl }) => startOn(databaseUrl))
 
@@ -177,6 +193,47 @@ it.layer(Servers.layer, { excludeTestServices: true, timeout: "90 seconds" })("t
       yield* there.read(owner, owner, "file")
       yield* here.files.write(owner, { name }, [Buffer.from("again")])
       assert.strictEqual(yield* there.read(owner, owner, "file"), "again")
+    }))
+
+  it.effect("go on with each other's uploads without losing a byte, and write nothing after the commit", () =>
+    Effect.gen(function*() {
+      const { here, there } = yield* Servers
+      const owner = yield* here.person
+      const content = randomBytes(2_000_000)
+      const sha256 = Sha256.make(createHash("sha256").update(content).digest("hex"))
+      const { upload_id } = yield* here.files.uploadBegin(owner, {
+        name: Storage.name("uploaded"),
+        mode: "create",
+        size: content.length
+      })
+      const part = (server: typeof here, offset: number) =>
+        server.files.uploadPart(owner, { upload_id, offset }, [content.subarray(offset, offset + 100_000)])
+      yield* Effect.forEach(
+        Array.from({ length: 20 }, (_, index) => index * 100_000),
+        (offset) => part(offset % 300_000 === 0 ? here : there, offset),
+        { concurrency: 4 }
+      )
+      yield* there.files.uploadCommit(owner, { upload_id, sha256 })
+      assert.strictEqual(yield* code(part(here, 0)), "2:opcf")
+      const { content: stored } = yield* here.files.read(owner, { name: Storage.name("uploaded") })
+      assert.isTrue((yield* Effect.promise(() => Storage.drain(stored))).equals(content))
+    }))
+
+  it.effect("acknowledge nothing before a new one knows who else there is", () =>
+    Effect.gen(function*() {
+      const { databaseUrl } = yield* Cluster
+      const { here } = yield* Servers
+      const owner = yield* here.person
+      const name = Storage.name("file")
+      yield* here.files.write(owner, { name }, [Buffer.from("0")])
+      for (let round = 1; round <= 3; round++) {
+        yield* here.read(owner, owner, "file")
+        yield* Effect.scoped(Effect.gen(function*() {
+          const young = yield* begin(databaseUrl)
+          yield* young.files.write(owner, { name }, [Buffer.from(String(round))])
+          assert.strictEqual(yield* here.read(owner, owner, "file"), String(round))
+        }))
+      }
     }))
 
   it.effect("wait for nobody who has left", () =>
