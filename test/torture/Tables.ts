@@ -7,12 +7,17 @@ import { Database } from "../../src/server/Database.ts"
 import { defaults, ServerConfig } from "../../src/server/ServerConfig.ts"
 import { complaints } from "../support/tableInvariants.ts"
 
+/** Other files in the folder are not content. */
+const SEGMENT_NAME = /^[0-9a-f-]{36}$/
+
 /** The length of every segment. */
 export const segmentsIn = async (dataDir: string): Promise<ReadonlyMap<string, number>> => {
   const root = join(dataDir, "segments")
   const found = new Map<string, number>()
   for (const entry of await readdir(root, { withFileTypes: true, recursive: true })) {
-    if (entry.isFile()) found.set(entry.name, (await stat(join(entry.parentPath, entry.name))).size)
+    if (entry.isFile() && SEGMENT_NAME.test(entry.name)) {
+      found.set(entry.name, (await stat(join(entry.parentPath, entry.name))).size)
+    }
   }
   return found
 }

@@ -31,7 +31,7 @@ const FSCK_EVERY = 20
 
 /** Space is given back without a pause, and little is kept that could not be. */
 const SETTINGS = {
-  FIP_SWEEP_EVERY: "300 millis",
+  FIP_SWEEP_EVERY: "100 millis",
   FIP_KEEP_VERSIONS: "2",
   FIP_KEEP_DELETED_FOR: "500 millis",
   FIP_UPLOAD_LIFETIME: "10 minutes"
