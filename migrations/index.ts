@@ -20,6 +20,7 @@ import activity from "./0009_activity.ts"
 import changes from "./0010_changes.ts"
 import storage from "./0011_storage.ts"
 import commits from "./0013_commits.ts"
+import compaction from "./0014_compaction.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
@@ -33,5 +34,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0009_activity": activity,
   "0010_changes": changes,
   "0011_storage": storage,
-  "0013_commits": commits
+  "0013_commits": commits,
+  "0014_compaction": compaction
 }

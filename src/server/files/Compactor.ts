@@ -1,25 +1,25 @@
 /**
  * Copies what is needed of a segment to where new content goes, so that nothing is left to keep the segment for.
  *
- * Whole blocks are copied, and only when they are what their checksums say; extents keep their checksums and their place
- * within the blocks. Each piece is durable in its new place before a transaction says so, and the old segment stays
+ * The bytes that extents are made of are copied, and no others, when the blocks that they lie in are what their checksums
+ * say; in their new place they get checksums of their own. Each piece is durable in its new place before a transaction says so, and the old segment stays
  * until nobody reads from it: a crash at any point leaves nothing but dead space.
  */
 import { Context, Effect, Layer } from "effect"
 import { crc32 } from "node:zlib"
-import { BLOCK_BYTES, checksumAt } from "../../platform/Checksum.ts"
+import { BLOCK_BYTES, checksumAt, checksumsOf } from "../../platform/Checksum.ts"
 import { Refusal, refuse } from "../../protocol/Refusal.ts"
 import { Coherence } from "../caches/Coherence.ts"
 import { segmentOf } from "../caches/tags.ts"
 import { databaseRefusal } from "../Database.ts"
-import type { SegmentId } from "./Extent.ts"
+import { cut, type SegmentId, type Span } from "./Extent.ts"
 import { GracePeriods } from "./GracePeriods.ts"
 import { type LiveRun, type Move, ReclaimRepo } from "./ReclaimRepo.ts"
 import { type SegmentInfo, type SegmentReader, SegmentStore } from "./SegmentStore.ts"
 
 /** A piece that is copied and moved at once: what a writer may have to wait for. */
 const PIECE_BYTES = 4 * 1024 * 1024
-const PIECE_STRETCHES = 256
+const PIECE_SPANS = 1000
 
 /** A block that is needed, and its place in the segment. */
 export interface Block {
@@ -39,25 +39,41 @@ export const liveBlocks = (runs: ReadonlyArray<LiveRun>): ReadonlyArray<Block> =
   return [...blocks.values()].toSorted((a, b) => a.from - b.from)
 }
 
-/** Stretches of blocks that must stay together, because an extent lies across them; several to a piece. */
-const pieces = (runs: ReadonlyArray<LiveRun>): ReadonlyArray<ReadonlyArray<Omit<Move, "segment" | "distance">>> => {
-  const stretches: Array<{ from: number; to: number }> = []
-  for (const { from, to } of runs) {
+/** Bytes that stay together because spans overlap in them, and those spans. */
+interface Stretch {
+  readonly from: number
+  to: number
+  readonly spans: Array<Span>
+}
+
+/** The bytes that spans are made of, each once. Spans come in order. */
+const stretchesOf = (spans: ReadonlyArray<Span>): ReadonlyArray<Stretch> => {
+  const stretches: Array<Stretch> = []
+  for (const span of spans) {
     const last = stretches.at(-1)
-    if (last !== undefined && from < last.to) last.to = Math.max(last.to, to)
-    else stretches.push({ from, to })
+    const end = span.offset + span.length
+    if (last !== undefined && span.offset < last.to) {
+      last.to = Math.max(last.to, end)
+      last.spans.push(span)
+    } else stretches.push({ from: span.offset, to: end, spans: [span] })
   }
-  const result: Array<Array<Omit<Move, "segment" | "distance">>> = []
-  let bytes = PIECE_BYTES
+  return stretches
+}
+
+/** Several stretches to a piece. */
+const pieces = (stretches: ReadonlyArray<Stretch>): ReadonlyArray<ReadonlyArray<Stretch>> => {
+  const result: Array<Array<Stretch>> = []
+  let bytes = 0
+  let count = 0
   for (const stretch of stretches) {
+    bytes += stretch.to - stretch.from
+    count += stretch.spans.length
     const piece = result.at(-1)
-    const length = stretch.to - stretch.from
-    if (piece === undefined || bytes + length > PIECE_BYTES || piece.length === PIECE_STRETCHES) {
+    if (piece !== undefined && bytes <= PIECE_BYTES && count <= PIECE_SPANS) piece.push(stretch)
+    else {
       result.push([stretch])
-      bytes = length
-    } else {
-      piece.push(stretch)
-      bytes += length
+      bytes = stretch.to - stretch.from
+      count = stretch.spans.length
     }
   }
   return result
@@ -80,34 +96,49 @@ export class Compactor extends Context.Service<Compactor, {
       const grace = yield* GracePeriods
       const coherence = yield* Coherence
 
+      /** Copies a stretch; where its spans lie then. */
       const copy = Effect.fnUntraced(function*(
         segment: SegmentId,
         reader: SegmentReader,
-        stretch: Omit<Move, "segment" | "distance">,
+        { from, spans, to }: Stretch,
         blocks: ReadonlyMap<number, Block>
       ) {
-        const length = stretch.to - stretch.from
-        const content = Buffer.allocUnsafeSlow(length)
-        yield* Effect.tryPromise({ try: () => reader.read(stretch.from, [content]), catch: toRefusal(segment) })
-        for (let at = 0; at < length;) {
-          const block = blocks.get(stretch.from + at)
+        // Whole blocks are read, because that is what checksums are of.
+        const begin = spans[0]?.checkedFrom ?? from
+        const end = spans.reduce((last, span) => Math.max(last, span.checkedTo), to)
+        const read = Buffer.allocUnsafeSlow(end - begin)
+        yield* Effect.tryPromise({ try: () => reader.read(begin, [read]), catch: toRefusal(segment) })
+        for (let at = begin; at < end;) {
+          const block = blocks.get(at)
           if (block === undefined) return yield* damaged(segment)
-          const end = block.to - stretch.from
-          if (crc32(content.subarray(at, end)) !== block.checksum) return yield* damaged(segment)
-          at = end
+          if (crc32(read.subarray(at - begin, block.to - begin)) !== block.checksum) return yield* damaged(segment)
+          at = block.to
         }
+        const content = read.subarray(from - begin, to - begin)
+        const { length } = content
         const { offset, segment: target } = yield* store.append([content], length)
-        return { ...stretch, segment: target, distance: offset - stretch.from }
+        const run: Span = {
+          segment: target,
+          offset,
+          length,
+          checkedFrom: offset,
+          checkedTo: offset + length,
+          checksums: checksumsOf([content], length)
+        }
+        return spans.map((span): Move => ({
+          from: span,
+          to: cut(run, span.offset - from, span.offset + span.length - from)
+        }))
       })
 
       const movePiece = Effect.fnUntraced(function*(
         segment: SegmentId,
         reader: SegmentReader,
-        piece: ReadonlyArray<Omit<Move, "segment" | "distance">>,
+        piece: ReadonlyArray<Stretch>,
         blocks: ReadonlyMap<number, Block>
       ) {
-        const moves = yield* Effect.forEach(piece, (stretch) => copy(segment, reader, stretch, blocks))
-        for (const target of new Set(moves.map((move) => move.segment))) yield* store.sync(target)
+        const moves = (yield* Effect.forEach(piece, (stretch) => copy(segment, reader, stretch, blocks))).flat()
+        for (const target of new Set(moves.map((move) => move.to.segment))) yield* store.sync(target)
         // Who looks it up from memory afterwards would not find the segment.
         yield* coherence.transaction((changed) => {
           changed(segmentOf(segment))
@@ -116,15 +147,16 @@ export class Compactor extends Context.Service<Compactor, {
       })
 
       const compact = Effect.fnUntraced(function*({ bytes, segment }: SegmentInfo) {
-        const runs = yield* repo.liveRuns(segment)
-        const blocks = liveBlocks(runs)
-        const live = blocks.reduce((sum, block) => sum + block.to - block.from, 0)
+        const spans = yield* repo.liveSpans(segment)
+        const stretches = stretchesOf(spans)
+        const live = stretches.reduce((sum, { from, to }) => sum + to - from, 0)
         if (live === 0 || live * 2 >= bytes) return false
+        const blocks = liveBlocks(spans.map((span) => ({ ...span, from: span.checkedFrom, to: span.checkedTo })))
         const byOffset = new Map(blocks.map((block) => [block.from, block]))
         yield* Effect.acquireUseRelease(
           Effect.tryPromise({ try: () => store.open(segment), catch: toRefusal(segment) }),
           (reader) =>
-            Effect.forEach(pieces(runs), (piece) =>
+            Effect.forEach(pieces(stretches), (piece) =>
               Effect.suspend(() => {
                 // The copies are referred to by nothing until they are moved to.
                 const ticket = grace.enter()

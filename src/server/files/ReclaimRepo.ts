@@ -4,8 +4,8 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { databaseRefusal } from "../Database.ts"
 import { ServerConfig } from "../ServerConfig.ts"
-import { SegmentId } from "./Extent.ts"
-import { bigints, uuids } from "./parameters.ts"
+import { SegmentId, type Span } from "./Extent.ts"
+import { bigints, bytes, uuids } from "./parameters.ts"
 import { stillCurrent } from "./rows.ts"
 import type { OldExtent } from "./Surplus.ts"
 
@@ -16,13 +16,10 @@ export interface LiveRun {
   readonly checksums: Uint8Array
 }
 
-/** Bytes of a segment that lie in another one as well. */
+/** What some extents of a segment are made of, and where the same bytes lie, too. */
 export interface Move {
-  readonly from: number
-  readonly to: number
-  readonly segment: SegmentId
-  /** From where they are to where they are too. */
-  readonly distance: number
+  readonly from: Span
+  readonly to: Span
 }
 
 const ago = (now: number, duration: Duration.Duration) => new Date(now - Duration.toMillis(duration))
@@ -57,6 +54,8 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
   readonly currentBytes: Effect.Effect<number, Refusal>
   /** What is needed of a segment, in order; runs overlap where extents share blocks. */
   readonly liveRuns: (segment: SegmentId) => Effect.Effect<ReadonlyArray<LiveRun>, Refusal>
+  /** What extents of a segment are made of, each once, in order. */
+  readonly liveSpans: (segment: SegmentId) => Effect.Effect<ReadonlyArray<Span>, Refusal>
   /** Makes extents refer to where their bytes have been copied to. Files that are busy are left for later. */
   readonly move: (segment: SegmentId, moves: ReadonlyArray<Move>) => Effect.Effect<void, Refusal>
 }>()("fip/server/files/ReclaimRepo") {
@@ -180,11 +179,36 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
               rows.map((row) => ({ from: row.checked_from, to: row.checked_to, checksums: row.checksums }))
           })),
 
+        liveSpans: (segment) =>
+          sql<{
+            readonly segment_offset: number
+            readonly length: number
+            readonly checked_from: number
+            readonly checked_to: number
+            readonly checksums: Uint8Array
+          }>`
+            select distinct on (segment_offset, length) segment_offset, length, checked_from, checked_to, checksums
+            from extents where segment_id = ${segment}::uuid order by segment_offset, length`.pipe(Effect.mapBoth({
+            onFailure: databaseRefusal,
+            onSuccess: (rows) =>
+              rows.map((row) => ({
+                segment,
+                offset: row.segment_offset,
+                length: row.length,
+                checkedFrom: row.checked_from,
+                checkedTo: row.checked_to,
+                checksums: row.checksums
+              }))
+          })),
+
         move: (segment, moves) =>
           sql`
-            select move_extents(
-              ${segment}::uuid, ${bigints(moves.map((move) => move.from))}, ${bigints(moves.map((move) => move.to))},
-              ${uuids(moves.map((move) => move.segment))}, ${bigints(moves.map((move) => move.distance))}
+            select rehome_extents(
+              ${segment}::uuid, ${bigints(moves.map((move) => move.from.checkedFrom))},
+              ${bigints(moves.map((move) => move.from.offset))}, ${bigints(moves.map((move) => move.from.length))},
+              ${uuids(moves.map((move) => move.to.segment))}, ${bigints(moves.map((move) => move.to.offset))},
+              ${bigints(moves.map((move) => move.to.checkedFrom))}, ${bigints(moves.map((move) => move.to.checkedTo))},
+              ${bytes(moves.map((move) => move.to.checksums))}
             )`.pipe(Effect.mapError(databaseRefusal), Effect.asVoid)
       })
     })

@@ -222,6 +222,41 @@ describe("segments", () => {
         })
     ), 30_000)
 
+  it.effect("give back what nobody needs, although a byte of every block is needed", () =>
+    lives(
+      Effect.gen(function*() {
+        const files = yield* FileStore
+        const caller = yield* Storage.newUser()
+        const content = randomBytes(64 * KiB)
+        yield* files.create(caller, { name }, [content])
+        // Each leaves three bytes of the one before.
+        for (let at = 0; at < 30; at += 3) {
+          const patch = randomBytes(64 * KiB - at)
+          patch.copy(content, at)
+          yield* files.patch(caller, { name, position: at }, [patch])
+        }
+        yield* files.copy(caller, { name, new_name: Storage.name("copy") })
+        yield* files.patch(caller, { name, position: 1 }, [Buffer.from("!")])
+        return { caller, copied: Buffer.from(content), content: (content.write("!", 1), content) }
+      }),
+      ({ caller, content, copied }) =>
+        Effect.gen(function*() {
+          const files = yield* FileStore
+          const reclaimer = yield* Reclaimer
+          const [before] = yield* listed
+          assert.isAbove(before?.bytes ?? 0, 600 * KiB)
+          yield* reclaimer.sweepVersions
+          yield* reclaimer.sweepVersions
+          assert.strictEqual((yield* reclaimer.sweepSegments).segmentsCompacted, 1)
+          yield* reclaimer.sweepSegments
+          assert.isBelow((yield* listed).reduce((sum, { bytes }) => sum + bytes, 0), 70 * KiB)
+          assert.isTrue(content.equals(yield* read(caller)))
+          const copy = yield* files.read(caller, { name: Storage.name("copy"), position: 2, limit: 1000 })
+          assert.isTrue(copied.subarray(2, 1002).equals(yield* Effect.promise(() => Storage.drain(copy.content))))
+          yield* sound
+        })
+    ), 60_000)
+
   it.effect("that are mostly dead space give it back, and nobody who reads notices", () =>
     lives(
       Effect.gen(function*() {
