@@ -19,7 +19,7 @@ import { GracePeriods } from "../files/GracePeriods.ts"
 import { ReclaimRepo } from "../files/ReclaimRepo.ts"
 import { SegmentStore } from "../files/SegmentStore.ts"
 import { ServerIdentity } from "../Identity.ts"
-import { identityDirOf, ServerConfig } from "../ServerConfig.ts"
+import { identityDirOf, segmentsDirOf, ServerConfig } from "../ServerConfig.ts"
 import * as Folder from "./BackupFolder.ts"
 import { dump } from "./Dump.ts"
 import { writeLines } from "./Lines.ts"
@@ -49,7 +49,7 @@ export class Backup extends Context.Service<Backup, {
       const repo = yield* ReclaimRepo
       const identity = yield* ServerIdentity
       const config = yield* ServerConfig
-      const { dataDir } = config
+      const ownFolders = [config.dataDir, segmentsDirOf(config), identityDirOf(config)]
 
       const copy = Effect.fnUntraced(function*(root: string, dumped: DumpedSegment, copied: number) {
         const { segment } = dumped
@@ -92,8 +92,9 @@ export class Backup extends Context.Service<Backup, {
 
       const run = Effect.fnUntraced(function*({ folder: root, keep }: BackupOptions, report: Report = () => {}) {
         if (!isAbsolute(root)) return yield* refuse("2:ibv", "the folder must be an absolute path", "folder")
-        if (isInside(root, dataDir)) {
-          return yield* refuse("2:ibv", `choose a folder outside of the data folder ${dataDir}`, "folder")
+        const around = ownFolders.find((own) => isInside(root, own))
+        if (around !== undefined) {
+          return yield* refuse("2:ibv", `choose a folder outside of the data folder ${around}`, "folder")
         }
         const failed = Folder.backupRefusal(root)
         const attempt = <A>(work: () => Promise<A>) => Effect.tryPromise({ try: work, catch: failed })

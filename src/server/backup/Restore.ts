@@ -189,6 +189,12 @@ export const restore = Effect.fnUntraced(function*(
   onProgress: OnProgress
 ): Effect.fn.Return<void, Refusal> {
   const { dataDir, databaseUrl } = settings
+  if (settings.segmentsDir !== undefined || settings.identityDir !== undefined) {
+    return yield* refuse(
+      "2:opcf",
+      "a backup is restored into a data folder: leave segments_dir and identity_dir away, and move both afterwards"
+    )
+  }
   const failed = (cause: unknown): Refusal =>
     cause instanceof Refusal
       ? cause

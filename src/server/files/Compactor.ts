@@ -151,7 +151,9 @@ export class Compactor extends Context.Service<Compactor, {
         const stretches = stretchesOf(spans)
         const live = stretches.reduce((sum, { from, to }) => sum + to - from, 0)
         if (live === 0 || live * 2 >= bytes) return false
-        const blocks = liveBlocks(spans.map((span) => ({ ...span, from: span.checkedFrom, to: span.checkedTo })))
+        const blocks = liveBlocks(
+          spans.map(({ checkedFrom, checkedTo, checksums }) => ({ from: checkedFrom, to: checkedTo, checksums }))
+        )
         const byOffset = new Map(blocks.map((block) => [block.from, block]))
         yield* Effect.acquireUseRelease(
           Effect.tryPromise({ try: () => store.open(segment), catch: toRefusal(segment) }),
