@@ -27,7 +27,7 @@ it.layer(Layer.provideMerge(layer, HISTORIES > 1000 ? TestDatabase.postgres : Te
         let attempts = 0
         for (let from = 0; from < HISTORIES; from += AT_ONCE) {
           attempts += yield* runHistories(random.split(), from, Math.min(AT_ONCE, HISTORIES - from))
-          if (from > 0 && from % SAY_EVERY === 0) yield* Effect.log(`${from} histories`)
+          if (from > 0 && from % SAY_EVERY === 0) process.stderr.write(`${from} histories\n`)
         }
         assert.isAtLeast(attempts, HISTORIES)
       }), HISTORIES * 200 + 60_000)

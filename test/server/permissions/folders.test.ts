@@ -4,6 +4,7 @@ import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { TestClock } from "effect/testing"
 import type { Caller } from "../../../src/server/Caller.ts"
+import { FileRepo } from "../../../src/server/files/FileRepo.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
 import { Permissions } from "../../../src/server/Permissions.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
@@ -242,3 +243,42 @@ for (
       }))
   })
 }
+
+it.layer(Layer.provideMerge(layer, TestDatabase.pglite))("looking up a role", (it) => {
+  it.effect("costs a probe for each folder that the file is in, whatever else is shared", () =>
+    Effect.gen(function*() {
+      const { alice, bob, carol } = yield* begin
+      const repo = yield* FileRepo
+      const sql = yield* SqlClient
+      const deep = name("a/b/c/d/e/f/g/file.txt")
+      yield* (yield* FileStore).create(alice, { name: deep }, [])
+      // Bob may read very many folders of Carol's and of Alice's, and only one that counts here.
+      yield* sql`
+        insert into folder_grants (user_id, owner_id, folder, role, granted_by, granted_at)
+        select ${bob.userId}::bigint, o, 'x' || n || '/', 'EDIT', 'somebody', now()
+        from generate_series(1, 5000) n, unnest(array[${alice.userId}::bigint, ${carol.userId}::bigint]) o`
+      yield* sql`
+        insert into folder_grants (user_id, owner_id, folder, role, granted_by, granted_at)
+        values (${bob.userId}::bigint, ${alice.userId}::bigint, 'a/b/c/', 'READ', 'somebody', now())`
+      yield* sql`
+        insert into public_folders (owner_id, folder)
+        select ${carol.userId}::bigint, 'y' || n || '/' from generate_series(1, 5000) n`
+      // Blocks of tables and indexes, as the database counts them.
+      const touched = Effect.andThen(
+        sql`select pg_stat_force_next_flush()`,
+        Effect.map(
+          sql<{ readonly blocks: number }>`
+            select (sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit))::bigint as blocks
+            from pg_statio_user_tables`,
+          ([row]) => row?.blocks ?? 0
+        )
+      )
+      const look = repo.locate({ callerId: bob.userId, owner: alice.username, name: deep })
+      assert.strictEqual((yield* look)?.role, "READ")
+      const before = yield* touched
+      yield* look
+      const blocks = (yield* touched) - before
+      // Eight folders, an index of two levels each for grants and for what is public; the file, its owner, locks.
+      assert.isBelow(blocks, 80)
+    }))
+})
