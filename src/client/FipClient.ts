@@ -4,12 +4,13 @@
  *
  * A file is named by a string as in the shell, `notes.txt` or `~alice/notes.txt`, or by a `FileRef`.
  */
-import { Context, type Duration, type Effect, Layer, type Option, type Redacted, type Stream } from "effect"
+import { Context, type Duration, type Effect, Layer, type Option, type Redacted, type Scope, type Stream } from "effect"
 import type { FileRef, ShareableRef } from "../protocol/FileName.ts"
 import type { Fingerprint, SessionId, Username } from "../protocol/Identity.ts"
 import type { GrantRole } from "../protocol/Permission.ts"
 import type { ChangeInfo, FileInfo, ReadHead, ResultOf, UploadMode, Written } from "../protocol/Request.ts"
 import type { ConnectError, LocalFileError, RequestError, TransferError, TrustError } from "./ClientError.ts"
+import type { Journal } from "./Journal.ts"
 import { makeClient } from "./makeClient.ts"
 
 export type FileInput = string | FileRef
@@ -191,6 +192,12 @@ export interface FipClientShape {
     localPath: string,
     options?: DownloadOptions
   ) => Effect.Effect<Transferred, TransferError>
+
+  /**
+   * Notes on a transfer of several files, under a key of one's own, that outlive the process; `undefined` where none can
+   * be kept, or another process has them.
+   */
+  readonly transferNotes: (key: ReadonlyArray<string>) => Effect.Effect<Journal | undefined, never, Scope.Scope>
 
   // --- queries
   /** Folders and files, page by page. */

@@ -32,14 +32,14 @@ export const openFile = (path: string, doing: string, flags: string | number, fi
 const refuse = (path: string, message: string) => Effect.fail(new LocalFileError({ path, message }))
 
 /** By what a file is known to be what it was: every change of content moves its change time, which nobody can set. */
-export interface SourceFacts {
+export interface FileFacts {
   readonly size: number
   readonly inode: string
   readonly modified: string
   readonly changed: string
 }
 
-const factsOf = ({ ctimeNs, ino, mtimeNs, size }: BigIntStats): SourceFacts => ({
+export const factsOf = ({ ctimeNs, ino, mtimeNs, size }: BigIntStats): FileFacts => ({
   size: Number(size),
   inode: String(ino),
   modified: String(mtimeNs),
@@ -62,7 +62,7 @@ export const partsIn = (from: number, to: number): ReadonlyArray<FilePart> => {
 
 export interface Source {
   readonly size: number
-  readonly facts: SourceFacts
+  readonly facts: FileFacts
   /**
    * The parts as blocks to send, one read ahead. `next` fails when the file has another size than it had, or was written
    * meanwhile.

@@ -198,6 +198,14 @@ export const makeClient = Effect.fnUntraced(function*(
     download: (file, localPath, options) =>
       Effect.flatMap(refOf(file), (file) => download(transfers, file, localPath, options)),
 
+    transferNotes: (key) =>
+      Effect.flatMap(session.identity, (user) =>
+        transfers.journals.open([
+          "several",
+          Option.match(user, { onNone: () => "", onSome: ({ username }) => username.toLowerCase() }),
+          ...key
+        ])),
+
     list: (options) => listPages(api, options),
     watch: (options) => watch(api, options),
     queryStorage: call("QueryStorage", {}),

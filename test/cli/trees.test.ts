@@ -1,8 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
+import { createHash } from "node:crypto"
+import { readFileSync } from "node:fs"
 import { mkdir, readdir, readFile, symlink, truncate, writeFile } from "node:fs/promises"
 import path from "node:path"
+import { ConnectionLost } from "../../src/client/ClientError.ts"
 import type { FipClientShape } from "../../src/client/FipClient.ts"
+import { makeJournals } from "../../src/client/Journal.ts"
+import { Sha256 } from "../../src/protocol/Identity.ts"
 import { refuse } from "../../src/protocol/Refusal.ts"
 import { FileInfo } from "../../src/protocol/Request.ts"
 import { Capture, info, runCommand, sha256 } from "../support/ShellHarness.ts"
@@ -103,6 +108,57 @@ describe("UPLOAD --recursive", () => {
       assert.strictEqual(run.status, 0)
       assert.isAtLeast(most, least)
       assert.isAtMost(most, atMost)
+    }))
+
+  it.effect("goes on where it was interrupted, with what has not arrived or has changed since", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      const local = path.join(folder, "tree")
+      yield* Effect.promise(() => mkdir(local))
+      for (const name of ["a", "b", "c", "d"]) yield* put(path.join(local, name), name)
+      const journals = makeJournals(path.join(folder, "state"), "localhost:6090", () => {})
+      const remote = new Map<string, FileInfo>()
+      const answers = (fails: string): Partial<FipClientShape> => ({
+        transferNotes: (key) => journals.open(key),
+        list: () => Stream.fromIterable([...remote.values()].map((file) => ({ _tag: "File", file }))),
+        upload: (local, file) => {
+          const name = typeof file === "string" ? file : file.name
+          if (name === fails) return Effect.fail(new ConnectionLost({ message: "lost" }))
+          return Effect.sync(() => {
+            const { sha256: _, ...rest } = info(name)
+            const sha256 = Sha256.make(createHash("sha256").update(readFileSync(local)).digest("hex"))
+            remote.set(name, { ...rest, sha256 })
+            return { ...rest, sha256 }
+          })
+        }
+      })
+      const run = (fails: string) => runCommand(["UPLOAD", local, "x", "-r"], { json: true, answers: answers(fails) })
+      const first = yield* run("x/c")
+      assert.strictEqual(first.status, 6)
+      assert.deepStrictEqual([...remote.keys()].slice(0, 2), ["x/a", "x/b"])
+      // Changed here, and there.
+      yield* put(path.join(local, "a"), "A")
+      remote.set("x/b", { ...info("x/b"), sha256 })
+      remote.delete("x/d")
+      yield* Effect.promise(() => writeFile(path.join(local, "e"), "e"))
+      remote.set("x/e", info("x/e"))
+      const again = yield* run("x/e")
+      assert.strictEqual(again.status, 6)
+      const before = new Map(remote)
+      const third = yield* run("")
+      assert.strictEqual(third.status, 0)
+      assert.match(third.stderr, /going on: 4 of 5 files moved before the interruption/)
+      for (const name of ["x/a", "x/b", "x/c", "x/d"]) assert.strictEqual(remote.get(name), before.get(name), name)
+      const { result } = JSON.parse(third.stdout)
+      assert.deepStrictEqual(result.files.map(({ name }: FileInfo) => name), ["x/a", "x/b", "x/c", "x/d", "x/e"])
+      assert.deepStrictEqual(
+        result.files.map(({ sha256 }: FileInfo) => sha256),
+        ["A", "b", "c", "d", "e"].map((text) => createHash("sha256").update(text).digest("hex"))
+      )
+      // Done: the next one is a new one.
+      remote.clear()
+      assert.notInclude((yield* run("")).stderr, "going on")
+      assert.strictEqual(remote.size, 5)
     }))
 
   it.effect("that fails names the file, and starts no more", () =>

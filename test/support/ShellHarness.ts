@@ -109,6 +109,7 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
     restore: (file, version, options) => answer(written, "restore", shown(file), version, ...given(options)),
     upload: (local, file, options) => answer(transferred, "upload", local, shown(file), said(options)),
     download: (file, local, options) => answer(transferred, "download", shown(file), local, said(options)),
+    transferNotes: () => Effect.undefined,
     list: (options) =>
       Stream.fromIterableEffect(
         answer(

@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { lstat, mkdir, readdir, stat } from "node:fs/promises"
 import path from "node:path"
 import { LocalFileError } from "../../client/ClientError.ts"
+import { factsOf, type FileFacts } from "../../client/LocalFile.ts"
 import { syncFolder } from "../../platform/AtomicFile.ts"
 import { systemErrorCode, systemErrorReason } from "../../platform/systemError.ts"
 import { type FileName, parseFileName } from "../../protocol/FileName.ts"
@@ -31,7 +32,7 @@ export interface LocalFile {
   readonly path: string
   /** Below the folder, as a name on the server. */
   readonly name: FileName
-  readonly size: number
+  readonly facts: FileFacts
 }
 
 /** All regular files below a folder, in the order of their names. Links and devices are counted and left out. */
@@ -50,8 +51,8 @@ export const walk = Effect.fnUntraced(function*(root: string) {
     if (parsed._tag === "Failure") {
       return yield* new LocalFileError({ path: file, message: `${file} cannot be stored: ${parsed.failure}` })
     }
-    const { size } = yield* attempt(file, "cannot look at", () => stat(file))
-    files.push({ path: file, name: parsed.success, size })
+    const facts = factsOf(yield* attempt(file, "cannot look at", () => stat(file, { bigint: true })))
+    files.push({ path: file, name: parsed.success, facts })
   }
   return { files: files.sort((a, b) => a.name < b.name ? -1 : 1), skipped }
 })
