@@ -6,9 +6,10 @@
  * then says how much of it is there, because it is written in order.
  */
 import { Effect, type Scope } from "effect"
-import { randomBytes } from "node:crypto"
+import { createHash, randomBytes } from "node:crypto"
 import { constants } from "node:fs"
-import { access, type FileHandle, rename, rm, stat } from "node:fs/promises"
+import { access, type FileHandle, readdir, rename, rm, stat } from "node:fs/promises"
+import { hostname } from "node:os"
 import { dirname, join } from "node:path"
 import { syncFolder } from "../platform/AtomicFile.ts"
 import { systemErrorCode } from "../platform/systemError.ts"
@@ -145,16 +146,50 @@ const makeSink = ({ handle, name, onSynced, path, position: begin }: Opened) => 
   return { sink, close }
 }
 
-/** Fails unless files can be made beside `path`. */
-export const checkPlace = (path: string): Effect.Effect<void, LocalFileError> =>
-  attempt(path, "write", () => access(`${dirname(path)}/`, constants.W_OK))
+const here = createHash("sha256").update(hostname()).digest("hex").slice(0, 8)
+
+/** A name that says whose it is, so that it can be removed when that process is gone. */
+const temporaryBeside = (path: string): string =>
+  join(dirname(path), `.fip-${here}-${process.pid}-${randomBytes(4).toString("hex")}.tmp`)
+
+const TEMPORARY = /^\.fip-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp$/
+
+const isGone = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (cause) {
+    return systemErrorCode(cause) === "ESRCH"
+  }
+}
+
+/** Removes what processes of this machine that were killed have left in a folder. */
+const removeLeft = async (folder: string): Promise<void> => {
+  for (const name of await readdir(folder)) {
+    const [, host, pid] = TEMPORARY.exec(name) ?? []
+    if (host === here && isGone(Number(pid))) await rm(join(folder, name), { force: true })
+  }
+}
+
+const looked = new Set<string>()
+
+/** Fails unless files can be made beside `path`. Each folder is tidied up once. */
+export const checkPlace = (path: string): Effect.Effect<void, LocalFileError> => {
+  const folder = dirname(path)
+  return attempt(path, "write", async () => {
+    await access(`${folder}/`, constants.W_OK)
+    if (looked.has(folder)) return
+    looked.add(folder)
+    await removeLeft(folder).catch(() => {})
+  })
+}
 
 /** A new file to be written at `path`. */
 export const openSink = Effect.fnUntraced(function*(
   path: string,
   keeping?: Keeping
 ): Effect.fn.Return<OpenedSink, LocalFileError, Scope.Scope> {
-  const name = keeping?.name ?? join(dirname(path), `.fip-${randomBytes(8).toString("hex")}.part`)
+  const name = keeping?.name ?? temporaryBeside(path)
   if (keeping !== undefined) yield* attempt(path, "write", () => rm(name, { force: true }))
   const handle = yield* openFile(path, "write", "wx+", name)
   const { close, sink } = makeSink({ path, handle, name, onSynced: keeping?.onSynced, position: 0 })

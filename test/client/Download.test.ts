@@ -1,8 +1,10 @@
 /** Downloads that are interrupted and taken up. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
+import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import { readdir, readFile, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises"
+import { hostname } from "node:os"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { FipClient } from "../../src/client/FipClient.ts"
@@ -143,6 +145,25 @@ describe("an interrupted download", () => {
       const note = lines.map((line) => `${crc32(line).toString(16).padStart(8, "0")} ${line}\n`).join("")
       yield* Effect.promise(() => writeFile(path, note))
       assert.strictEqual(yield* finished, 5_000_000)
+    }))
+
+  it.live("leaves no temporary file of a process that was killed, and touches none of another's", () =>
+    Effect.gen(function*() {
+      const { place, run, target } = yield* serving({ content: bytesOf(10) })
+      const folder = join(target, "..")
+      // A process that has ended, one that runs, and one on another machine.
+      const { pid = 0 } = spawnSync(process.execPath, ["--version"])
+      const here = sha256(Buffer.from(hostname())).slice(0, 8)
+      const [ended, runs, elsewhere] = [
+        `.fip-${here}-${pid}-00000000.tmp`,
+        `.fip-${here}-${process.pid}-00000000.tmp`,
+        `.fip-${here === "00000000" ? "1" : "0"}0000000-${pid}-00000000.tmp`
+      ]
+      for (const name of [ended, runs, elsewhere]) yield* Effect.promise(() => writeFile(join(folder, name), "x"))
+      yield* (yield* run).download("f", target)
+      const names = yield* Effect.promise(() => readdir(folder))
+      assert.deepStrictEqual(names.toSorted(), [elsewhere, runs, "target"].toSorted())
+      assert.strictEqual(place.positions.length, 1)
     }))
 
   it.live("is not taken up by another that fetches the same at the same time", () =>
