@@ -13,7 +13,7 @@ import { Parser } from "../protocol/Frame.ts"
 import { parseRequestHeader, type RequestHeader } from "../protocol/Header.ts"
 import { HEADER_BYTES, MAX_IN_FLIGHT, MAX_INLINE_BYTES, MAX_SKIP_BYTES } from "../protocol/Limits.ts"
 import { Refusal, refuse } from "../protocol/Refusal.ts"
-import type { ReadHead, RequestName, ResultOf } from "../protocol/Request.ts"
+import { type ReadHead, type RequestName, Requests, type ResultOf } from "../protocol/Request.ts"
 import type { Peer } from "./Caller.ts"
 import { CROWDED, Guest, GUEST_UNREAD_BYTES, type GuestOptions, LOGINS, NO_LOGIN } from "./connections/Guest.ts"
 import type { ContentSource } from "./ContentSource.ts"
@@ -274,7 +274,8 @@ export class Connection {
     if (Result.isFailure(admitted)) return admitted.failure
     if (this.running.has(id)) return refuse("2:ihv", `a request with the id ${id} is in flight`, "id")
     if (this.draining) return SHUTTING_DOWN
-    if (this.guest?.options.areDeaf() === true) return CROWDED
+    const denied = this.guest?.deny(Requests[admitted.success].auth, this.running.size)
+    if (denied !== undefined) return denied
     if (header.more && this.gathering.size >= MAX_IN_FLIGHT) {
       return refuse("2:rlex", `at most ${MAX_IN_FLIGHT} requests may be unfinished at the same time`)
     }
@@ -348,6 +349,7 @@ export class Connection {
     this.running.add(id)
     this.held += request.bytes
     this.holdBack(this.pace(request.exchange.userId, 1, HEADER_BYTES + request.bytes))
+    const ended = this.guest?.begin()
     const startedAt = performance.now()
     const work = request.exchange.run(request.body, request.data)
     const { run, trace } = this.options
@@ -362,6 +364,7 @@ export class Connection {
           const { exchange, bytes } = request
           const millis = performance.now() - startedAt
           this.options.onAnswered({ ...exchange.asked(), ...done, request: exchange.name, millis, bytesIn: bytes })
+          ended?.()
           this.answered(request)
         })
       if (finish && this.running.size > 1) this.lastAnswer = answer

@@ -14,6 +14,7 @@ import { Refusal } from "../protocol/Refusal.ts"
 import { Connection } from "./Connection.ts"
 import { Door } from "./connections/Door.ts"
 import { makeFront, type Visit } from "./connections/Front.ts"
+import type { GuestLoad } from "./connections/Guest.ts"
 import { UserRate } from "./connections/UserRate.ts"
 import type { Handlers } from "./Dispatch.ts"
 import { type Authenticate, makeExchanges } from "./Exchange.ts"
@@ -61,9 +62,6 @@ const sessionOf = (socket: TLSSocket) => (): ProvenSession | undefined => {
   }
 }
 
-/** Replies that all guests together may leave unread before none of them is answered. */
-const DEAF_BYTES = 64 * 1024 * 1024
-
 /** Time limits are looked at so often. */
 const SWEEP_MILLIS = 1000
 
@@ -94,10 +92,13 @@ export class Listener extends Context.Service<Listener, {
         const guests = new Set<Connection>()
         const door = new Door(config)
         const rate = new UserRate(config)
-        const guestsAreDeaf = (): boolean => {
-          let bytes = 0
-          for (const guest of guests) bytes += guest.unread
-          return bytes > DEAF_BYTES
+        const load: GuestLoad = {
+          running: 0,
+          unread: () => {
+            let bytes = 0
+            for (const guest of guests) bytes += guest.unread
+            return bytes
+          }
         }
 
         const accept = (socket: TLSSocket, { onShed, pass }: Visit) => {
@@ -124,7 +125,7 @@ export class Listener extends Context.Service<Listener, {
               loginMillis: Duration.toMillis(config.loginTimeout),
               messageMillis: Math.min(Duration.toMillis(config.guestTimeout), Duration.toMillis(config.messageTimeout)),
               requests: config.guestRequests,
-              areDeaf: guestsAreDeaf,
+              load,
               onLogin: () => {
                 guests.delete(connection)
                 pass.welcome()

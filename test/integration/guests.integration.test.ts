@@ -80,6 +80,18 @@ it.layer(TestServer.layer(short), { excludeTestServices: true })("a guest", (it)
       await guest.closed
     }))
 
+  it.effect("may have so many logins under way, however many it sends at once", () =>
+    withPort(async (port) => {
+      const guest = await RawClient.open(port, localAddress(9))
+      const auth = { refresh_digest: "A".repeat(43), device: "guest-device" }
+      const ids = Array.from({ length: 19 }, (_, id) => id)
+      guest.write(Buffer.concat(ids.map((id) => requestBytes("Refresh", { id, auth }))))
+      const codes: Array<string | undefined> = []
+      for (const _ of ids) codes.push((await guest.next())?.header.code)
+      assert.deepStrictEqual(codes.toSorted(), [...ids.slice(3).map(() => "2:auth"), "2:rlex", "2:rlex", "2:rlex"])
+      guest.close()
+    }))
+
   it.effect("has less time for a message than a user", () =>
     withPort(async (port) => {
       const user = await RawClient.open(port, localAddress(3))

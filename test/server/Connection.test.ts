@@ -45,7 +45,7 @@ const listen = async (userId: number | undefined) => {
         loginMillis: 60_000,
         messageMillis: 60_000,
         requests: 10 * SENT,
-        areDeaf: () => false,
+        load: { running: 0, unread: () => 0 },
         onLogin: () => {},
         onOffence: () => {}
       },
