@@ -219,23 +219,6 @@ it.layer(Servers.layer, { excludeTestServices: true, timeout: "90 seconds" })("t
       assert.isTrue((yield* Effect.promise(() => Storage.drain(stored))).equals(content))
     }))
 
-  it.effect("acknowledge nothing before a new one knows who else there is", () =>
-    Effect.gen(function*() {
-      const { databaseUrl } = yield* Cluster
-      const { here } = yield* Servers
-      const owner = yield* here.person
-      const name = Storage.name("file")
-      yield* here.files.write(owner, { name }, [Buffer.from("0")])
-      for (let round = 1; round <= 3; round++) {
-        yield* here.read(owner, owner, "file")
-        yield* Effect.scoped(Effect.gen(function*() {
-          const young = yield* begin(databaseUrl)
-          yield* young.files.write(owner, { name }, [Buffer.from(String(round))])
-          assert.strictEqual(yield* here.read(owner, owner, "file"), String(round))
-        }))
-      }
-    }))
-
   it.effect("wait for nobody who has left", () =>
     Effect.gen(function*() {
       const { here } = yield* Servers
