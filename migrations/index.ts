@@ -21,6 +21,7 @@ import changes from "./0010_changes.ts"
 import storage from "./0011_storage.ts"
 import commits from "./0013_commits.ts"
 import compaction from "./0014_compaction.ts"
+import feeds from "./0015_feeds.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
@@ -35,5 +36,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0010_changes": changes,
   "0011_storage": storage,
   "0013_commits": commits,
-  "0014_compaction": compaction
+  "0014_compaction": compaction,
+  "0015_feeds": feeds
 }

@@ -52,6 +52,26 @@ for (
         assert.strictEqual(yield* repo.head(userId), 80)
       }))
 
+    it.effect("keeps the order of what is added at once to several feeds, and leaves out who is gone", () =>
+      Effect.gen(function*() {
+        const repo = yield* FeedRepo
+        const sql = yield* SqlClient
+        const [one, two] = [yield* newUser("one_of_two"), yield* newUser("two_of_two")]
+        const entries = [two, one, 987_654_321, two, one, two].map((userId, index) => ({
+          userId,
+          kind: "created" as const,
+          owner: author,
+          name: FileName.make(`file${index}`),
+          author
+        }))
+        yield* sql.withTransaction(repo.add(entries, new Date(START)))
+        yield* sql.withTransaction(repo.add(entries.slice(3), new Date(START)))
+        const feed = (userId: number) =>
+          Effect.map(repo.after(userId, 0, userId, 10), (rows) => rows.map(({ name, sequence }) => [sequence, name]))
+        assert.deepStrictEqual(yield* feed(one), [[1, "file1"], [2, "file4"], [3, "file4"]])
+        assert.deepStrictEqual(yield* feed(two), [[1, "file0"], [2, "file3"], [3, "file5"], [4, "file3"], [5, "file5"]])
+      }))
+
     it.effect("forgets what is too old or too much, of every user, and goes on counting", () =>
       Effect.gen(function*() {
         const repo = yield* FeedRepo
