@@ -25,8 +25,12 @@ const SWEEP_EVERY = Duration.hours(1)
 /** How long a query waits for what has not been written yet. */
 const PATIENCE = Duration.seconds(2)
 
-const keyOf = ({ action, address, code, detail, name, owner, userId, username }: Recorded): string =>
-  JSON.stringify([action, code, userId, username, address, owner, name, detail])
+/** What is the same each time. Asked for every record: a line break is in none of the parts. */
+const keyOf = ({ action, address, code, detail, name, owner, userId, username }: Recorded): string => {
+  const key = `${action}\n${code}\n${userId}\n${username}\n${address}\n${owner}\n${name}`
+  for (const _ in detail) return `${key}\n${JSON.stringify(detail)}`
+  return key
+}
 
 const merge = (waiting: Recorded, next: Recorded): Recorded => ({
   ...next,

@@ -53,6 +53,8 @@ const work = async (
   return told
 }
 
+const fileName = (client: number, id: number): string => `file-${client}-${id}`
+
 /** Has so many records made, each its own, and waits until they are. */
 const fillLog = async (client: RawClient, auth: { readonly token: string }): Promise<void> => {
   const ask = (id: number) => client.send("Read", { id, auth, body: { owner: "alice_smith", name: `missing-${id}` } })
@@ -68,7 +70,7 @@ const leave = (databaseUrl: string | undefined, signal: "SIGTERM" | "SIGINT") =>
   Effect.gen(function*() {
     const folder = yield* temporaryFolder
     const dataDir = join(folder, "data")
-    const { names, told } = yield* Effect.promise(async () => {
+    const told = yield* Effect.promise(async () => {
       await mkdir(dataDir)
       if (databaseUrl === undefined) await TestDatabase.seedDataDir(dataDir)
       const server = await serve(["0", "--data-dir", dataDir, "--log-level", "warn"], {
@@ -85,7 +87,6 @@ const leave = (databaseUrl: string | undefined, signal: "SIGTERM" | "SIGINT") =>
       await fillLog(bob, { token: await bob.login("bob_jones", "bob's secret") })
 
       const clients = await Promise.all(Array.from({ length: CLIENTS }, () => RawClient.open(server.port)))
-      const names = (client: number, id: number) => `file-${client}-${id}`
       const begun = await Promise.all(clients.map((client, index) =>
         client.ask("UploadBegin", { id: 1_000_000, auth, body: { name: `big-${index}`, mode: "write" } })
       ))
@@ -101,7 +102,7 @@ const leave = (databaseUrl: string | undefined, signal: "SIGTERM" | "SIGINT") =>
           uploadId,
           (id) =>
             uploadId === undefined
-              ? client.send("Create", { id, auth, body: { name: names(index, id) }, data: SMALL })
+              ? client.send("Create", { id, auth, body: { name: fileName(index, id) }, data: SMALL })
               : client.send("UploadPart", {
                 id,
                 auth,
@@ -123,7 +124,7 @@ const leave = (databaseUrl: string | undefined, signal: "SIGTERM" | "SIGINT") =>
       assert.strictEqual(status, 0, stderr)
       assert.isBelow(took, IN_TIME_MILLIS)
       assert.notInclude(stderr, "were not written")
-      return { told: await Promise.all(working), names }
+      return Promise.all(working)
     })
 
     assert.deepStrictEqual(
@@ -150,7 +151,7 @@ const leave = (databaseUrl: string | undefined, signal: "SIGTERM" | "SIGINT") =>
         if (uploadId !== undefined) assert.isAtLeast(arrived.get(uploadId) ?? 0, done.length * PART.length)
         else {
           made += done.length
-          for (const id of done) assert.isTrue(files.has(names(client, id)), names(client, id))
+          for (const id of done) assert.isTrue(files.has(fileName(client, id)), fileName(client, id))
         }
       }
       const [owner] = yield* sql<{ readonly files_used: number }>`
@@ -164,7 +165,7 @@ const leave = (databaseUrl: string | undefined, signal: "SIGTERM" | "SIGINT") =>
     )
   })
 
-describe("a busy server that is told to leave", () => {
+describe("coordinated shutdown: a busy server that is told to leave", () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     const ends =
       `by ${signal} tells every client, writes what it has in memory, keeps what it acknowledged, and exits with 0`

@@ -107,7 +107,7 @@ const steps: fc.Arbitrary<Array<Step>> = fc.array(
   { maxLength: 20 }
 )
 
-describe("a flusher", () => {
+describe("batched flushes", () => {
   it.effect(
     "loses nothing that it accepted, writes nothing that it refused, and ends in time, in random histories",
     () =>

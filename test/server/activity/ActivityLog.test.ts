@@ -56,7 +56,7 @@ const somebody = () => `nobody_${people++}`
 
 const both = [["the embedded database", TestDatabase.pglite], ["PostgreSQL", TestDatabase.postgres]] as const
 for (const [where, database] of both) {
-  suite(database, { timeout: Duration.seconds(60) })(`the activity log on ${where}`, (it) => {
+  suite(database, { timeout: Duration.seconds(60) })(`batched database logging: the activity log on ${where}`, (it) => {
     /** With a clock of its own, which begins at 0. */
     const test = <E>(name: string, body: () => Effect.Effect<void, E, SqlClient | Scope.Scope>) =>
       it.effect(name, () => Effect.provide(body(), TestClock.layer()))
@@ -236,6 +236,24 @@ for (const [where, database] of both) {
         yield* close
         const sql = yield* SqlClient
         assert.strictEqual((yield* sql`select 1 from activity where username = ${username}`).length, 1000)
+      }))
+
+    test("gives up a record that the database will never take, and no other", () =>
+      Effect.gen(function*() {
+        const { close, log, record } = yield* start()
+        const username = somebody()
+        record({ ...read, username, action: "Before" })
+        // PostgreSQL has no place for this character.
+        record({ ...read, username, action: "Bad\u0000" })
+        record({ ...read, username, action: "Worse", userId: 0.5 })
+        record({ ...read, username, action: "After" })
+        yield* close
+        const { poisoned, waiting } = log.flusher.figures()
+        assert.deepStrictEqual({ poisoned, waiting }, { poisoned: 2, waiting: 0 })
+        const sql = yield* SqlClient
+        const rows = yield* sql<{ readonly action: string }>`
+          select action from activity where username = ${username} order by activity_id`
+        assert.deepStrictEqual(rows.map(({ action }) => action), ["Before", "After"])
       }))
 
     test("counts reads of each file and remembers the last, and loses none of them when it is closed", () =>
