@@ -143,25 +143,30 @@ export const durability = async (folder: string, rounds: number): Promise<string
     const other = rows[index - index % 2 + 1]?.rate ?? rate
     return `| ${names[index]} | ${rate.toFixed(0)} writes/s | ${(100 * rate / other).toFixed(0)} % | ${ms(processor)} |`
   })
-  const { fresh, many } = await patches(folder)
-  const [small = 0, large = 0] = fresh
-  const [smallMany = 0, largeMany = 0] = many
-  const patch = (name: string, seconds: number) => `| ${name} | ${ms(seconds)} | ${(seconds / small).toFixed(2)} × |`
   return [
     `### ${WRITERS} writers at the same time, files of 1 KiB, each write acknowledged before the next`,
     [
       "| | median | of `os` | processor of the server, for one write |",
       "| --- | --- | --- | --- |",
       ...lines
-    ].join("\n"),
+    ].join("\n")
+  ].join("\n\n")
+}
+
+export const patch = async (folder: string): Promise<string> => {
+  const { fresh, many } = await patches(folder)
+  const [small = 0, large = 0] = fresh
+  const [smallMany = 0, largeMany = 0] = many
+  const row = (name: string, seconds: number) => `| ${name} | ${ms(seconds)} | ${(seconds / small).toFixed(2)} × |`
+  return [
     `### PATCH of 10 bytes, one after the other, embedded database, \`full\``,
     [
       "| file | median | of the first |",
       "| --- | --- | --- |",
-      patch("1 KiB", small),
-      patch("1 GiB", large),
-      patch(`1 KiB, after ${MANY_PATCHES} patches`, smallMany),
-      patch(`1 GiB, after ${MANY_PATCHES} patches`, largeMany)
+      row("1 KiB", small),
+      row("1 GiB", large),
+      row(`1 KiB, after ${MANY_PATCHES} patches`, smallMany),
+      row(`1 GiB, after ${MANY_PATCHES} patches`, largeMany)
     ].join("\n")
   ].join("\n\n")
 }

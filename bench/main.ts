@@ -9,7 +9,7 @@ import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { attack } from "./attack/main.ts"
-import { durability } from "./durability.ts"
+import { durability, patch } from "./durability.ts"
 import { requests } from "./requests.ts"
 import { small } from "./small.ts"
 import { start } from "./start.ts"
@@ -22,6 +22,7 @@ const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise
   requests,
   start,
   durability,
+  patch,
   attack
 }
 
