@@ -32,7 +32,7 @@ import {
 
 const ROUNDS = 4
 
-interface History {
+export interface History {
   readonly number: number
   readonly random: Random
   readonly model: SharingModel
@@ -52,7 +52,7 @@ const role = (random: Random) => pick(random, ["READ", "EDIT", "MANAGE", "MANAGE
 const time = (random: Random) => (1 + random.below(6)) * 1000
 
 /** One's own as often as somebody else's, and mostly what is there. */
-const nextAttempt = ({ model, random }: History): Attempt => {
+export const nextAttempt = ({ model, random }: Pick<History, "model" | "random">): Attempt => {
   const tag = pick(random, [
     ...["Grant", "Grant", "Grant", "Grant", "Revoke", "Revoke", "Publicise", "Hide", "Query"] as const,
     ...["Transfer", "Rename", "Rename", "Create", "Append", "Append", "Delete", "Lock", "Unlock"] as const
