@@ -140,6 +140,7 @@ const settings = Config.all({
   metricsPort: Config.Int("metrics_port").pipe(Config.withDefault(defaults.metricsPort)),
   metricsHost: Config.NonEmptyString("metrics_host").pipe(Config.withDefault(defaults.metricsHost)),
   activityKeptFor: lasting("activityKeptFor", defaults.activityKeptFor),
+  denialsPerMinute: count("denialsPerMinute", defaults.denialsPerMinute),
   flushInterval: duration("flushInterval", defaults.flushInterval),
   flushCount: count("flushCount", defaults.flushCount),
   flushQueue: count("flushQueue", defaults.flushQueue)

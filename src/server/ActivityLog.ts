@@ -15,6 +15,7 @@ import type { Refusal } from "../protocol/Refusal.ts"
 import { ActivityInfo } from "../protocol/Request.ts"
 import { type Activity, type Detail, RecordActivity } from "./activity/Activity.ts"
 import { ActivityRepo, type ActivityRow, type AdminFilter, type Page, type Recorded } from "./activity/ActivityRepo.ts"
+import { makeDenials } from "./activity/denials.ts"
 import * as BatchedFlusher from "./BatchedFlusher.ts"
 import { isUnstorable } from "./database/isUnstorable.ts"
 import { ServerConfig } from "./ServerConfig.ts"
@@ -69,11 +70,11 @@ export class ActivityLog extends Context.Service<ActivityLog, {
 }>()("fip/server/ActivityLog") {
   static readonly layerNoDeps = Layer.effectContext(
     Effect.gen(function*() {
-      const { activityKeptFor, flushCount, flushInterval, flushQueue } = yield* ServerConfig
+      const { activityKeptFor, denialsPerMinute, flushCount, flushInterval, flushQueue } = yield* ServerConfig
       const repo = yield* ActivityRepo
       const clock = yield* Clock.Clock
       const run = Effect.runForkWith(yield* Effect.context())
-      const isSaid = isGreaterThanOrEqualTo(yield* References.MinimumLogLevel)
+      const isShown = isGreaterThanOrEqualTo(yield* References.MinimumLogLevel)
       const origin = randomUUID()
       let sequence = 0
 
@@ -89,7 +90,7 @@ export class ActivityLog extends Context.Service<ActivityLog, {
 
       const say = (activity: Activity): void => {
         const level = activity.suspicious ? "Warn" : activity.notable ? "Info" : "Debug"
-        if (!isSaid(level)) return
+        if (!isShown(level)) return
         const { action, address, code, detail, name, owner, says, suspicious, username } = activity
         run(Effect.annotateLogs(Effect.logWithLevel(level)(says), {
           ...(suspicious ? { suspicious } : {}),
@@ -103,9 +104,12 @@ export class ActivityLog extends Context.Service<ActivityLog, {
         }))
       }
 
-      const record = (activity: Activity): void => {
-        flusher.offer({ ...activity, sequence: sequence++, at: clock.currentTimeMillisUnsafe(), times: 1 })
-        say(activity)
+      const now = () => clock.currentTimeMillisUnsafe()
+      const keptOf = makeDenials(denialsPerMinute, now)
+      const record = (given: Activity): void => {
+        const { activity, isSaid } = keptOf(given)
+        flusher.offer({ ...activity, sequence: sequence++, at: now(), times: 1 })
+        if (isSaid) say(activity)
       }
 
       const sweep = Effect.gen(function*() {

@@ -91,6 +91,8 @@ export interface ServerSettings {
 
   /** How long the log of what people did is kept. */
   readonly activityKeptFor: Duration.Duration
+  /** Requests of one user that are denied and listed there in a minute; more are counted. */
+  readonly denialsPerMinute: number
   /** What is written in batches: after how long, from how many records on, and how many may wait. */
   readonly flushInterval: Duration.Duration
   readonly flushCount: number
@@ -148,6 +150,7 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   metricsPort: undefined,
   metricsHost: "127.0.0.1",
   activityKeptFor: Duration.days(90),
+  denialsPerMinute: 600,
   flushInterval: Duration.seconds(1),
   flushCount: 500,
   flushQueue: 50_000

@@ -79,7 +79,8 @@ const leave = (databaseUrl: string | undefined, signal: "SIGTERM" | "SIGINT") =>
           // Nothing is written before the end.
           FIP_FLUSH_INTERVAL: "1 hour",
           FIP_FLUSH_COUNT: String(2 * RECORDS),
-          FIP_REQUEST_RATE: "1000000"
+          FIP_REQUEST_RATE: "1000000",
+          FIP_DENIALS_PER_MINUTE: "1000000"
         }
       })
       const [alice, bob] = [await RawClient.open(server.port), await RawClient.open(server.port)]

@@ -256,6 +256,30 @@ for (const [where, database] of both) {
         assert.deepStrictEqual(rows.map(({ action }) => action), ["Before", "After"])
       }))
 
+    test("lists so many denials of a user in a minute, and counts those beyond, which is suspicious", () =>
+      Effect.gen(function*() {
+        const { log, record } = yield* start({ denialsPerMinute: 5 })
+        const [mallory, other] = [yield* newPerson(), yield* newPerson()]
+        const probe = (who: Caller, name: string) =>
+          record({ ...read, code: "2:nf", userId: who.userId, username: who.username, owner: other.username, name })
+        for (let i = 0; i < 1000; i++) probe(mallory, `file-${i}`)
+        probe(other, "file")
+        record({ ...read, userId: mallory.userId, username: mallory.username, name: "allowed" })
+        const of = ({ username }: Caller) => log.list({ ...everything, username })
+        assert.deepStrictEqual(
+          (yield* of(mallory)).map(({ name, suspicious, times }) => [name, suspicious, times]),
+          [
+            ["allowed", false, 1],
+            [undefined, true, 995],
+            ...Array.from({ length: 5 }, (_, i) => [nameOf(`file-${4 - i}`), false, 1])
+          ]
+        )
+        assert.strictEqual((yield* of(other)).length, 1)
+        yield* TestClock.adjust("1 minute")
+        probe(mallory, "again")
+        assert.strictEqual((yield* of(mallory))[0]?.name, "again")
+      }))
+
     test("counts reads of each file and remembers the last, and loses none of them when it is closed", () =>
       Effect.gen(function*() {
         const sql = yield* SqlClient
