@@ -130,6 +130,8 @@ it.live(
         assert.isAtLeast(value(`fip_request_duration_seconds_count{request="Read"}`) ?? 0, 5)
         assert.strictEqual(value(`fip_content_bytes_total{direction="in"}`), data.length)
         assert.isAtLeast(value(`fip_block_cache_hits_total`) ?? 0, 1)
+        assert.isAtLeast(value(`fip_lookup_cache_hits_total{cache="files"}`) ?? 0, 1)
+        assert.strictEqual(value("fip_lookup_cache_trusted"), 1)
         assert.strictEqual(value("fip_commit_changes_total"), 1)
         assert.strictEqual(value("fip_connections"), 1)
         for (const name of ["waiting", "written_total", "dropped_total", "poisoned_total", "retries_total"]) {

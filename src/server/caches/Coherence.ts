@@ -16,6 +16,7 @@
 import { Context, Deferred, Effect, FiberSet, Layer, Queue, type Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { Metrics } from "../metrics/Metrics.ts"
 import { BEAT, Notifications } from "../Notifications.ts"
 
 /** In milliseconds. */
@@ -229,6 +230,20 @@ export class Coherence extends Context.Service<Coherence, {
             Effect.asVoid
           )
         })
+
+      const { observe } = yield* Metrics
+      yield* observe({
+        name: "fip_lookup_cache_trusted",
+        description: "1 while what is remembered of the database is used",
+        kind: "gauge",
+        read: () => isTrusted() ? 1 : 0
+      })
+      yield* observe({
+        name: "fip_other_servers",
+        description: "Other servers on the database that an acknowledgement waits for",
+        kind: "gauge",
+        read: () => others.size
+      })
 
       return Coherence.of({
         isTrusted,

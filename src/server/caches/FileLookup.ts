@@ -7,6 +7,7 @@
 import { Clock, Context, Effect, Layer } from "effect"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { FileRepo, type Located, type LocateRequest } from "../files/FileRepo.ts"
+import { Metrics } from "../metrics/Metrics.ts"
 import { Coherence } from "./Coherence.ts"
 import { FileMetadata } from "./FileMetadata.ts"
 import { contentOf } from "./tags.ts"
@@ -38,6 +39,27 @@ export class FileLookup extends Context.Service<FileLookup, {
       const metadata = new FileMetadata()
       yield* coherence.attach({ drop: (tags) => metadata.drop(tags), clear: () => metadata.clear() })
 
+      const { observe } = yield* Metrics
+      const kept = { users: metadata.users, files: metadata.files, rights: metadata.rights }
+      for (const [cache, counted] of Object.entries(kept)) {
+        for (const outcome of ["hits", "misses", "evictions"] as const) {
+          yield* observe({
+            name: `fip_lookup_cache_${outcome}_total`,
+            description: `What reads looked up in memory: ${outcome}`,
+            kind: "counter",
+            attributes: { cache },
+            read: () => counted[outcome]
+          })
+        }
+        yield* observe({
+          name: "fip_lookup_cache_bytes",
+          description: "What is remembered of the database",
+          kind: "gauge",
+          attributes: { cache },
+          read: () => counted.bytes
+        })
+      }
+
       const ask = (request: LocateRequest): Effect.Effect<Located | undefined, Refusal> =>
         Effect.suspend(() => {
           const fill = metadata.begin()
@@ -56,7 +78,7 @@ export class FileLookup extends Context.Service<FileLookup, {
             return found === undefined ? ask(request) : Effect.succeed(found)
           }),
         forget: (fileId) => metadata.drop([contentOf(fileId)]),
-        counters: () => ({ users: metadata.users, files: metadata.files, rights: metadata.rights })
+        counters: () => kept
       })
     })
   )
