@@ -1,6 +1,6 @@
 /** WATCH over real connections: what a user's clients are told of what happens to files. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Context, Deferred, Duration, Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { join } from "node:path"
 import { FipClient, type FipClientShape, type WatchOptions } from "../../src/client/FipClient.ts"
 import type { ChangeInfo } from "../../src/protocol/Request.ts"
@@ -127,6 +127,27 @@ describe("WATCH", () => {
         assert.strictEqual(seen.filter(({ name }) => name === "secret").length, 0)
         assert.deepStrictEqual(seen.slice(0, 2).map(told), ["written shared", "deleted shared"])
         assert.strictEqual(seen[2]?.name, "public")
+      }))
+
+    it.effect("tells who may read a folder of all that happens in it, and of nothing outside; of the grant itself, too", () =>
+      Effect.gen(function*() {
+        const [alice, bob] = [yield* newUser("folder_alice"), yield* newUser("folder_bobby")]
+        const shared = yield* watching(bob, 2)
+        yield* alice.grant("folder_bobby", "docs/", "READ")
+        const owner = Option.getOrThrow(yield* alice.session).username
+        const changes = yield* watching(bob, 4, { owner })
+        yield* alice.write("docs/a.txt", "one")
+        yield* alice.write("secret.txt", "two")
+        yield* alice.rename("secret.txt", "other.txt")
+        yield* alice.rename("docs/a.txt", "docs/b.txt")
+        yield* alice.delete("docs/b.txt")
+        yield* alice.write("docs/last.txt", "three")
+        const seen = (yield* changes).map(told)
+        assert.strictEqual(seen.at(-1), "created docs/last.txt")
+        assert.include(seen, "deleted docs/b.txt")
+        assert.notInclude(seen.join(), "secret")
+        yield* alice.revoke("folder_bobby", "docs/")
+        assert.deepStrictEqual((yield* shared).map(told), ["shared docs/", "unshared docs/"])
       }))
 
     it.effect("refuses to go on from where changes are not kept any more, and from a number that never was", () =>
