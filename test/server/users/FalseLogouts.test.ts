@@ -5,7 +5,7 @@
  * `FIP_TEST_INCIDENTS` says how many incidents there are; each is one of these, drawn by a seed.
  */
 import { assert, it } from "@effect/vitest"
-import { Effect, Fiber, Option } from "effect"
+import { Effect, Exit, Fiber, Option, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { TestClock } from "effect/testing"
 import { ConnectionLost } from "../../../src/client/ClientError.ts"
@@ -38,8 +38,12 @@ it.layer(TestDatabase.pglite, { timeout: 60_000 + INCIDENTS * 300 })("sessions o
     Effect.gen(function*() {
       const random = new Random(SEED)
       const sql = yield* SqlClient
-      const servers = [yield* start(), yield* start()]
-      const anyServer = (): UserManager["Service"] => servers[random.below(servers.length)] ?? assert.fail()
+      const started = Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        return { scope, users: yield* Effect.provideService(start(), Scope.Scope, scope) }
+      })
+      const servers = [yield* started, yield* started]
+      const anyServer = (): UserManager["Service"] => servers[random.below(servers.length)]?.users ?? assert.fail()
       const met = new Map<string, number>()
       const count = (what: string) => void met.set(what, (met.get(what) ?? 0) + 1)
       let fates = random
@@ -84,7 +88,8 @@ it.layer(TestDatabase.pglite, { timeout: 60_000 + INCIDENTS * 300 })("sessions o
         // Most refresh because they must: the token has ended. All of an incident lies within the grace.
         yield* TestClock.adjust(random.pick(["1 second", "14 minutes", "16 minutes", "3 hours"]))
         if (random.chance(0.1)) {
-          servers[random.below(servers.length)] = yield* start()
+          const [old] = servers.splice(random.below(servers.length), 1, yield* started)
+          if (old !== undefined) yield* Scope.close(old.scope, Exit.void)
           count("restart")
         }
         const known = yield* session.token
@@ -102,7 +107,7 @@ it.layer(TestDatabase.pglite, { timeout: 60_000 + INCIDENTS * 300 })("sessions o
         }
         assert.isDefined(grant, `no way back: incident ${incident}`)
         if (grant === undefined) return
-        for (const server of servers) assert.strictEqual(worth(server, grant), "ok", `incident ${incident}`)
+        for (const { users } of servers) assert.strictEqual(worth(users, grant), "ok", `incident ${incident}`)
         if (known.token !== grant.token) count("renewed")
       }
 
@@ -110,6 +115,7 @@ it.layer(TestDatabase.pglite, { timeout: 60_000 + INCIDENTS * 300 })("sessions o
         { ended: number }
       >`select count(*)::int as ended from sessions where ended_at is not null`
       assert.strictEqual(row?.ended, 0)
+      for (const { scope } of servers) yield* Scope.close(scope, Exit.void)
       for (const fate of FATES) assert.isAbove(met.get(fate) ?? 0, INCIDENTS / 10, [...met].join(" "))
       if (process.env["FIP_TEST_INCIDENTS"] !== undefined) {
         console.log(`${INCIDENTS} incidents:`, Object.fromEntries(met))
