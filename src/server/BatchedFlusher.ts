@@ -25,7 +25,7 @@ export interface FlusherOptions<A, E> {
   }
   /** Records that may wait. */
   readonly capacity: number
-  /** Records of one batch; so many are written without waiting for more. */
+  /** Records of one batch, up to the last flush; so many are written without waiting for more. */
   readonly count: number
   readonly interval: Duration.Duration
 }
@@ -73,8 +73,9 @@ const LONGEST_PAUSE_MILLIS = 30_000
 const LONGEST_URGENT_PAUSE_MILLIS = 250
 /** Failures after which a piece is cut in halves: one of them may be what keeps the other from passing. */
 const FAILURES = 4
-/** For the last flush. */
+/** For the last flush, in which batches are so much larger: nobody waits for the database behind them any more. */
 const DEADLINE = Duration.seconds(8)
+const URGENT_FACTOR = 10
 /** Strikes after which a single record is put aside. */
 const STRIKES = 8
 
@@ -134,11 +135,12 @@ export const make = Effect.fnUntraced(function*<A, E>(
   }
 
   const nextBatch = (): Piece<A> => {
+    const most = Deferred.isDoneUnsafe(closing) ? URGENT_FACTOR * count : count
     const records: Array<A> = []
     for (const [key, record] of waiting) {
       waiting.delete(key)
       records.push(record)
-      if (records.length >= count) break
+      if (records.length >= most) break
     }
     held += records.length
     return { records, failures: 0, strikes: 0, passedBefore: passed }
