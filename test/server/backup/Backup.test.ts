@@ -1,12 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { randomBytes } from "node:crypto"
 import { existsSync } from "node:fs"
 import { mkdir, open, readdir, readFile, stat, truncate, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { migrations } from "../../../migrations/index.ts"
 import { Backup } from "../../../src/server/backup/Backup.ts"
 import { find, verify } from "../../../src/server/backup/Restore.ts"
+import { Database } from "../../../src/server/Database.ts"
 import { Fsck } from "../../../src/server/files/Fsck.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
@@ -162,6 +164,42 @@ describe("a backup", () => {
         }).pipe(Effect.provide(serverIn(back)), Effect.scoped)
       }).pipe(Effect.scoped),
     180_000
+  )
+
+  it.live(
+    "of an older version is restored as it was, and brought up to date by the next start",
+    () =>
+      Effect.gen(function*() {
+        const folder = yield* Storage.folder
+        const root = join(folder, "backup")
+        const older = Object.fromEntries(Object.entries(migrations).filter(([one]) => one < "0014"))
+        const caller = yield* Effect.gen(function*() {
+          const files = yield* FileStore
+          const caller = yield* Storage.newUser()
+          yield* files.create(caller, { name: name("small") }, [Buffer.from("older")])
+          yield* backUp(root)
+          return caller
+        }).pipe(
+          Effect.provide(
+            storeIn(join(folder, "data")).pipe(
+              Layer.provideMerge(TestDatabase.pglite),
+              Layer.provide(Layer.succeed(Database.Migrations, older))
+            )
+          )
+        )
+        assert.strictEqual((yield* find(root, undefined)).manifest.migration, 13)
+
+        const databaseUrl = yield* TestDatabase.postgresUrl
+        const restored = join(folder, "restored")
+        yield* restoreInto(root, restored, { databaseUrl })
+        yield* Effect.gen(function*() {
+          const sql = yield* SqlClient
+          const [row] = yield* sql<{ readonly last: number }>`select max(migration_id)::bigint as last from migrations`
+          assert.strictEqual(row?.last, Database.version)
+          assert.strictEqual((yield* contentOf(caller, "small")).toString(), "older")
+        }).pipe(Effect.provide(serverIn(restored, databaseUrl)))
+      }).pipe(Effect.scoped),
+    120_000
   )
 
   it.live(
