@@ -72,7 +72,7 @@ export const failureOf = (error: Exclude<CommandError, OutputClosed>, kind: Comm
     const failure = failureOf(error.cause, kind)
     const interrupted = error.moved && failure.code === "local:connection"
     const message = interrupted && error.goesOn
-      ? `${failure.message}. The same command again goes on where it was`
+      ? `${failure.message}${/[.?!]$/.test(failure.message) ? "" : "."} The same command again goes on where it was`
       : failure.message
     return {
       ...failure,
