@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Plain JavaScript that every Node understands: says in one line when Node is too old, then starts the program
-// (src/ in a clone, dist/ in an installed package).
+// (src/ in a clone, dist/program/ in an installed package).
 import { existsSync } from "node:fs"
 import module from "node:module"
 import { homedir } from "node:os"
@@ -22,4 +22,4 @@ module.enableCompileCache(cache)
 // For the threads and processes that are started from this one.
 process.env.NODE_COMPILE_CACHE ??= cache
 const source = new URL("../src/main.ts", import.meta.url)
-await import(existsSync(source) ? source.href : new URL("../dist/src/main.js", import.meta.url).href)
+await import(existsSync(source) ? source.href : new URL("../dist/program/main.js", import.meta.url).href)
