@@ -4,6 +4,10 @@ import type { Readable } from "node:stream"
 /** Words of src/server/files/Reclaimer.ts, as they are in a line of JSON. */
 const BEGUN = /"looking for space to give back"/
 const ENDED = /"looked for space to give back"/
+
+/** What becomes unused in one look is found to be so by a later one, and removed when every server has let go of it. */
+const IDLE = 12
+
 const numberIn = (line: string, key: string): number => Number(new RegExp(`"${key}":(\\d+)`).exec(line)?.[1] ?? 0)
 
 export class Sweeps {
@@ -15,6 +19,8 @@ export class Sweeps {
   compacted = 0
   removed = 0
   removedBytes = 0
+  /** Looks in a row that have found nothing to do. */
+  private idle = 0
   private waiting: Array<{ readonly until: number; readonly resolve: () => void }> = []
 
   /** Follows what one server writes. */
@@ -38,15 +44,20 @@ export class Sweeps {
     if (BEGUN.test(line)) this.begun++
     if (!ENDED.test(line)) return
     this.ended++
-    this.compacted += numberIn(line, "segmentsCompacted")
-    this.removed += numberIn(line, "segmentsRemoved")
+    const compacted = numberIn(line, "segmentsCompacted")
+    const removed = numberIn(line, "segmentsRemoved")
+    this.compacted += compacted
+    this.removed += removed
     this.removedBytes += numberIn(line, "bytesRemoved")
-    for (const { resolve, until } of this.waiting) if (this.ended >= until) resolve()
-    this.waiting = this.waiting.filter(({ until }) => this.ended < until)
+    this.idle = compacted + removed === 0 ? this.idle + 1 : 0
+    const isOver = ({ until }: { readonly until: number }) => this.idle >= IDLE || this.ended >= until
+    for (const one of this.waiting) if (isOver(one)) one.resolve()
+    this.waiting = this.waiting.filter((one) => !isOver(one))
   }
 
-  /** Resolves when so many more have ended. */
-  more(count: number): Promise<void> {
-    return new Promise((resolve) => this.waiting.push({ until: this.ended + count, resolve }))
+  /** Resolves when nothing is left to be done, or after so many looks. */
+  settled(atMost: number): Promise<void> {
+    this.idle = 0
+    return new Promise((resolve) => this.waiting.push({ until: this.ended + atMost, resolve }))
   }
 }

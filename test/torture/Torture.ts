@@ -276,8 +276,7 @@ class Torture {
     const before = await segmentsIn(this.dataDir)
     await this.server?.stop()
     await this.startServer()
-    // What nothing refers to is found by the first, and by the second to be so still.
-    await this.sweeps.more(4)
+    await this.sweeps.settled(100)
     await this.server?.stop()
     const { needed } = await this.look()
     const leaked = [...(await segmentsIn(this.dataDir)).keys()].filter((one) => before.has(one) && !needed.has(one))
