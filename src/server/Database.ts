@@ -82,9 +82,39 @@ const migrate = Effect.fnUntraced(function*(where: string): Effect.fn.Return<voi
       })
     })
   )
+  yield* compare(where, record)
 })
 
 const numberOf = (migration: string): number => Number.parseInt(migration, 10)
+
+/** The tables must be those of this version: neither of a newer one, nor of one in which a migration was missing. */
+const compare = Effect.fnUntraced(
+  function*(
+    where: string,
+    record: Readonly<Record<string, unknown>>
+  ): Effect.fn.Return<void, DatabaseError, SqlClient> {
+    const sql = yield* SqlClient
+    const rows = yield* Effect.mapError(
+      sql<{ readonly migration_id: number }>`select migration_id from migrations`,
+      (error) => connectFailure(error, where)
+    )
+    const applied = new Set(rows.map((row) => row.migration_id))
+    const known = Object.keys(record).map(numberOf)
+    const newest = Math.max(...applied)
+    if (newest > Math.max(...known)) {
+      return yield* new DatabaseError({
+        message: `${where} was used by a newer version of fip, which changed its tables (${newest}): update this one`
+      })
+    }
+    const missing = known.filter((id) => !applied.has(id))
+    if (missing.length > 0) {
+      return yield* new DatabaseError({
+        message: `${where} was made by a version of fip between releases, and lacks tables (${missing.join(", ")}): ` +
+          "back it up with that version, and restore the backup with this one"
+      })
+    }
+  }
+)
 
 /** Makes the tables as they were after a migration. */
 const migrateTo = (last: number): Effect.Effect<void, DatabaseError, SqlClient> =>

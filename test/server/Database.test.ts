@@ -138,6 +138,17 @@ describe("Database on PostgreSQL", () => {
       }
     }).pipe(Effect.scoped))
 
+  it.live("refuses tables of a newer version, and tables in which a migration is missing", () =>
+    Effect.gen(function*() {
+      const databaseUrl = yield* TestDatabase.postgresUrl
+      const open = Layer.build(openDatabase({ dataDir: "/nowhere", databaseUrl }))
+      const sql = Context.get(yield* open, SqlClient)
+      yield* sql`insert into migrations (migration_id, name, created_at) values (9999, 'later', now())`
+      assert.include((yield* Effect.flip(open)).message, "newer version of fip")
+      yield* sql`delete from migrations where migration_id in (9999, 7)`
+      assert.include((yield* Effect.flip(open)).message, "lacks tables (7)")
+    }).pipe(Effect.scoped))
+
   it.live("reports a connection that ends within a transaction as a failure to try again, and goes on", () =>
     Effect.gen(function*() {
       const databaseUrl = yield* TestDatabase.postgresUrl
