@@ -1,15 +1,13 @@
 /** The program as processes: what a user types, with exit status and both outputs. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const program = fileURLToPath(new URL("../../bin/fip.js", import.meta.url))
 
-/** What clients note of their transfers, unless a test says where. */
-const stateHome = mkdtempSync(join(tmpdir(), "fip-test-state-"))
-process.once("exit", () => rmSync(stateHome, { recursive: true, force: true }))
+/** Where clients note their transfers unless a test says where: not among those of whoever runs the tests. */
+const stateHome = join(tmpdir(), "fip-test-state")
 
 export interface Finished {
   readonly status: number | null
