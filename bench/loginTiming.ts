@@ -33,7 +33,8 @@ const server = spawn(process.execPath, [program, "serve", "0", "--data-dir", dat
     FIP_ACCOUNT_GUESSES: String(FREE),
     FIP_ADDRESS_GUESSES: "1000000000",
     FIP_ADDRESS_REGISTRATIONS: "1000000000",
-    FIP_GUESS_DELAY: "10 minutes",
+    FIP_GUESS_DELAY: "1 day",
+    FIP_GUESS_DELAY_MAX: "1 day",
     // One connection asks all of it, and nobody ever logs in.
     FIP_LOGIN_TIMEOUT: "1 day",
     FIP_GUEST_REQUESTS: "1000000000"
