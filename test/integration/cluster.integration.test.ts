@@ -94,6 +94,24 @@ describe("two servers on one store", { timeout: 60_000 }, () => {
     }
   })
 
+  it("tells who watches on one what is done on the other", async () => {
+    const { one, two } = servers()
+    const [here, there] = [await client(one, "alice"), await client(two, "alice")]
+    const ready = Promise.withResolvers<number>()
+    const told = Effect.runPromise(
+      there.watch({ prefix: "watched/", onReady: ready.resolve }).pipe(Stream.take(3), Stream.runCollect)
+    )
+    await ready.promise
+    await write(here, "watched/a", "1")
+    await Effect.runPromise(here.rename("watched/a", "watched/b"))
+    await Effect.runPromise(here.delete("watched/b"))
+    assert.deepStrictEqual((await told).map(({ kind, name }) => `${kind} ${name}`), [
+      "created watched/a",
+      "renamed watched/a",
+      "deleted watched/b"
+    ])
+  })
+
   it("goes on by one when the other is killed, with all that it had acknowledged", async () => {
     const { one, two } = servers()
     const [alice, robert] = [await client(one, "alice"), await client(two, "robert")]
