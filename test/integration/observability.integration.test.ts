@@ -137,7 +137,15 @@ it.live(
         for (const name of ["waiting", "written_total", "dropped_total", "poisoned_total", "retries_total"]) {
           assert.isDefined(value(`fip_flusher_${name}{records="the activity log"}`), name)
         }
-        for (const name of ["fip_segments", "fip_segment_bytes", "fip_current_bytes", "fip_event_loop_delay_seconds"]) {
+        for (
+          const name of [
+            "fip_segments",
+            "fip_segment_bytes",
+            "fip_current_bytes",
+            "fip_dead_bytes",
+            "fip_event_loop_delay_seconds"
+          ]
+        ) {
           assert.isDefined(value(name), name)
         }
 

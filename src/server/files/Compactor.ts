@@ -84,9 +84,16 @@ const damaged = (segment: SegmentId) => refuse("3:bad", `segment ${segment} is d
 const toRefusal = (segment: SegmentId) => (error: unknown): Refusal =>
   error instanceof Refusal ? error : damaged(segment)
 
+/** What a look at a segment came to. */
+export interface Look {
+  readonly isCompacted: boolean
+  /** Bytes of the segment that nothing needs. */
+  readonly deadBytes: number
+}
+
 export class Compactor extends Context.Service<Compactor, {
-  /** Moves what is needed of a segment elsewhere, when it is less than half of it. True when it was. */
-  readonly compact: (info: SegmentInfo) => Effect.Effect<boolean, Refusal>
+  /** Moves what is needed of a segment elsewhere, when it is less than half of it. */
+  readonly compact: (info: SegmentInfo) => Effect.Effect<Look, Refusal>
 }>()("fip/server/files/Compactor") {
   static readonly layerNoDeps = Layer.effect(
     Compactor,
@@ -146,11 +153,11 @@ export class Compactor extends Context.Service<Compactor, {
         }).pipe(Effect.mapError(databaseRefusal))
       })
 
-      const compact = Effect.fnUntraced(function*({ bytes, segment }: SegmentInfo) {
+      const compact = Effect.fnUntraced(function*({ bytes, segment }: SegmentInfo): Effect.fn.Return<Look, Refusal> {
         const spans = yield* repo.liveSpans(segment)
         const stretches = stretchesOf(spans)
         const live = stretches.reduce((sum, { from, to }) => sum + to - from, 0)
-        if (live === 0 || live * 2 >= bytes) return false
+        if (live === 0 || live * 2 >= bytes) return { isCompacted: false, deadBytes: Math.max(0, bytes - live) }
         const blocks = liveBlocks(
           spans.map(({ checkedFrom, checkedTo, checksums }) => ({ from: checkedFrom, to: checkedTo, checksums }))
         )
@@ -169,7 +176,7 @@ export class Compactor extends Context.Service<Compactor, {
               }), { discard: true }),
           (reader) => Effect.promise(() => reader.close())
         )
-        return true
+        return { isCompacted: true, deadBytes: bytes }
       })
 
       return Compactor.of({ compact })

@@ -137,6 +137,8 @@ export class Reclaimer extends Context.Service<Reclaimer, {
       let segmentBytes = 0
       let currentBytes = 0
       let reclaimed = 0
+      /** Of each segment, as of the last look at it. */
+      const dead = new Map<SegmentId, number>()
       const { observe } = yield* Metrics
       yield* observe({
         name: "fip_segments",
@@ -157,6 +159,12 @@ export class Reclaimer extends Context.Service<Reclaimer, {
         read: () => currentBytes
       })
       yield* observe({
+        name: "fip_dead_bytes",
+        description: "Bytes in segments that nothing needs, each segment as of the last look at it",
+        kind: "gauge",
+        read: () => [...dead.values()].reduce((sum, bytes) => sum + bytes, 0)
+      })
+      yield* observe({
         name: "fip_reclaimed_bytes_total",
         description: "Bytes of segments that were removed because nothing refers to them",
         kind: "counter",
@@ -168,6 +176,10 @@ export class Reclaimer extends Context.Service<Reclaimer, {
         // Asked afterwards: what another server began before it was listed is known by now.
         const open = yield* siblings.openSegments
         const closed = listed.filter((info) => !info.isOpen && !open.has(info.segment))
+        const known = new Set(listed.map(({ segment }) => segment))
+        for (const segment of dead.keys()) {
+          if (!known.has(segment)) dead.delete(segment)
+        }
         segments = listed.length
         segmentBytes = listed.reduce((sum, { bytes }) => sum + bytes, 0)
         currentBytes = yield* repo.currentBytes
@@ -178,15 +190,17 @@ export class Reclaimer extends Context.Service<Reclaimer, {
         const looked = new Set([...closed.filter(({ segment }) => lighter.has(segment)), ...rest])
         lighter.clear()
         for (const info of looked) {
-          const compacted = yield* Effect.catch(compactor.compact(info), (refusal) =>
+          const seen = yield* Effect.catch(compactor.compact(info), (refusal) =>
             Effect.as(
               Effect.annotateLogs(Effect.logWarning("a segment was not compacted"), {
                 segment: info.segment,
                 reason: refusal.message
               }),
-              false
+              undefined
             ))
-          if (compacted) segmentsCompacted++
+          if (seen === undefined) continue
+          dead.set(info.segment, seen.deadBytes)
+          if (seen.isCompacted) segmentsCompacted++
         }
 
         let segmentsRemoved = 0
@@ -210,6 +224,7 @@ export class Reclaimer extends Context.Service<Reclaimer, {
               if (period !== undefined) found.set(segment, period)
             } else {
               yield* store.remove(segment)
+              dead.delete(segment)
               segmentsRemoved++
               bytesRemoved += bytes
               reclaimed += bytes

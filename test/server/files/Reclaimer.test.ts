@@ -9,6 +9,7 @@ import { GracePeriods } from "../../../src/server/files/GracePeriods.ts"
 import { Reclaimer } from "../../../src/server/files/Reclaimer.ts"
 import { SegmentStore } from "../../../src/server/files/SegmentStore.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
+import { Metrics, type Observed } from "../../../src/server/metrics/Metrics.ts"
 import type { ServerSettings } from "../../../src/server/ServerConfig.ts"
 import { complaints } from "../../support/tableInvariants.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
@@ -257,8 +258,13 @@ describe("segments", () => {
         })
     ), 60_000)
 
-  it.effect("that are mostly dead space give it back, and nobody who reads notices", () =>
-    lives(
+  it.effect("that are mostly dead space are counted, give it back, and nobody who reads notices", () => {
+    let deadBytes = () => 0
+    const observe = (observed: Observed) =>
+      Effect.sync(() => {
+        if (observed.name === "fip_dead_bytes") deadBytes = observed.read
+      })
+    return lives(
       Effect.gen(function*() {
         const files = yield* FileStore
         const caller = yield* Storage.newUser()
@@ -281,6 +287,7 @@ describe("segments", () => {
           const [before] = yield* listed
           const reading = yield* files.read(caller, { name })
           assert.strictEqual((yield* reclaimer.sweepSegments).segmentsCompacted, 1)
+          assert.isAbove(deadBytes(), 2000 * KiB)
           yield* reclaimer.sweepSegments
           // A read that began before still has it.
           assert.include((yield* listed).map(({ segment }) => segment), before?.segment)
@@ -289,10 +296,12 @@ describe("segments", () => {
           const left = yield* listed
           assert.notInclude(left.map(({ segment }) => segment), before?.segment)
           assert.isBelow(left.reduce((sum, { bytes }) => sum + bytes, 0), 400 * KiB)
+          assert.isBelow(deadBytes(), 400 * KiB)
           assert.isTrue(content.equals(yield* read(caller)))
           yield* sound
         })
-    ), 30_000)
+    ).pipe(Effect.provideService(Metrics, { request: () => {}, observe, context: undefined }))
+  }, 30_000)
 })
 
 describe("a grace period", () => {
