@@ -259,10 +259,11 @@ describe("segments", () => {
     ), 60_000)
 
   it.effect("that are mostly dead space are counted, give it back, and nobody who reads notices", () => {
-    let deadBytes = () => 0
+    const metrics = new Map<string, () => number>()
+    const deadBytes = () => metrics.get("fip_dead_bytes")?.() ?? 0
     const observe = (observed: Observed) =>
       Effect.sync(() => {
-        if (observed.name === "fip_dead_bytes") deadBytes = observed.read
+        metrics.set(observed.name, observed.read)
       })
     return lives(
       Effect.gen(function*() {
