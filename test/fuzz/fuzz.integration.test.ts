@@ -16,7 +16,7 @@ it("mutated messages come out of the parser as the document reads them, however 
 it.live(`mutated messages leave a server as it was (seed ${SEED})`, () =>
   Effect.promise(async () => {
     const { codes, memory, replies } = await fuzzServer({ messages: 4000, seed: SEED })
-    assert.isAbove(replies, 3000)
+    assert.isAbove(replies, 2000)
     assert.isAbove(Object.keys(codes).length, 12)
     assert.isBelow(memory.last, 500)
   }), 120_000)
