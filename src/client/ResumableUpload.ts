@@ -88,14 +88,17 @@ const wanted = (error: unknown, code: Refusal["code"]): error is Refusal =>
 
 const noUpload = (error: unknown): boolean => wanted(error, "2:nf") && error.field === "upload_id"
 
-/** Whether a later run can go on: the server may be back then, and the session, too. */
+/**
+ * Whether a later run can go on: the server may be back then, and the session, too. What has filled the server's disk is
+ * taken back: it would keep everybody from writing for as long as an upload is kept.
+ */
 const canBeTakenUp = (exit: Exit.Exit<unknown, TransferError>): boolean =>
   Exit.isFailure(exit) &&
   exit.cause.reasons.every((reason) => {
     if (!Cause.isFailReason(reason)) return true
     const { error } = reason
     if (error._tag === "LocalFileError" || error._tag === "IntegrityError") return false
-    return error._tag !== "Refusal" || error.code.startsWith("3:") ||
+    return error._tag !== "Refusal" || (error.code.startsWith("3:") && error.code !== "3:disk") ||
       ["2:auth", "2:exp", "2:rlex", "2:unsp"].includes(error.code)
   })
 

@@ -32,7 +32,7 @@ const state = (received: ReadonlyArray<readonly [number, number]>): Reply => ({
   code: "1:qa",
   body: { upload_id: first, size: SIZE, received, expires_at }
 })
-const refused = (code: "2:nf" | "2:opcf" | "2:sum", field?: string): Reply => ({
+const refused = (code: "2:nf" | "2:opcf" | "2:sum" | "3:disk" | "3:db", field?: string): Reply => ({
   code,
   body: { message: "refused", field }
 })
@@ -162,4 +162,31 @@ describe("taking up an upload", () => {
       assert.strictEqual(wrong.offsets.length, 4 + 7)
       assert.deepInclude(wrong.bodies.at(-1), { upload_id: second, sha256: sha256(wrong.content) })
     }))
+})
+
+describe("an upload that the server refuses midway", () => {
+  for (const [code, expected] of [["3:disk", ["UploadAbort"]], ["3:db", []]] as const) {
+    it.live(`with ${code} is ${expected.length > 0 ? "taken back, so that its room is free" : "left to be taken up"}`, () =>
+      Effect.gen(function*() {
+        const { folder, server } = yield* loggedIn({
+          UploadBegin: begin(first),
+          UploadPart: (request) => request.body.offset >= 2 * MiB ? refused(code) : part(request),
+          UploadAbort: () => ({ code: "1:uabt", body: { upload_id: first } })
+        })
+        const source = join(yield* temporaryFolder, "source")
+        yield* Effect.promise(() => writeFile(source, bytesOf(SIZE)))
+        const client = yield* connect({
+          host: "127.0.0.1",
+          port: server.port,
+          knownHosts: join(folder, "known_hosts"),
+          stateFolder: join(folder, "state")
+        })
+        yield* client.login("alice", password)
+        const error = yield* Effect.flip(client.upload(source, "f"))
+        assert.strictEqual("code" in error && error.code, code)
+        assert.deepStrictEqual(server.requests.map(({ name }) => name).filter((name) => name === "UploadAbort"), [
+          ...expected
+        ])
+      }))
+  }
 })
