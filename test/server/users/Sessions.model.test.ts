@@ -112,7 +112,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 interface ModelUser {
   name: Username
   password: Password
-  /** An instant, in milliseconds. */
+  /** An instant, in milliseconds; a clock that was set back may stand before the year 1970. */
   bannedUntil: number
 }
 
@@ -323,7 +323,7 @@ class History {
       assert.deepStrictEqual(result, Result.succeed({ username: user.name, files_deleted: 0, bytes_deleted: 0 }))
       this.end((session) => session.user === user, now)
       user.name = newName()
-      user.bannedUntil = 0
+      user.bannedUntil = Number.NEGATIVE_INFINITY
       yield* this.server.register(authOf(user.name, user.password), peer)
     }
   )
@@ -347,7 +347,7 @@ class History {
       const result = yield* Effect.result(this.admin.unban(user.name))
       if (now >= user.bannedUntil) return this.refused(result, "2:opcf")
       assert.isTrue(Result.isSuccess(result))
-      user.bannedUntil = 0
+      user.bannedUntil = Number.NEGATIVE_INFINITY
     }
   )
 
@@ -366,7 +366,7 @@ class History {
 const history = (steps: ReadonlyArray<Step>) =>
   Effect.scoped(Effect.gen(function*() {
     const started = yield* server
-    const people = [newName(), newName()].map((name) => ({ name, password, bannedUntil: 0 }))
+    const people = [newName(), newName()].map((name) => ({ name, password, bannedUntil: Number.NEGATIVE_INFINITY }))
     for (const person of people) yield* started.users.register(authOf(person.name), peer)
     const history = new History(started, people)
     for (const step of steps) yield* history.run(step)
