@@ -114,6 +114,12 @@ it.live(
         assert.isString(shown, people.stderr)
         assert.include(log, `"request_id":"${request_id}"`)
         assert.include(log, `"request_id":"${shown}"`)
+        for (const id of [request_id, shown]) {
+          const lines = log.split("\n").filter((line) => line.includes(`"request_id":"${id}"`))
+          assert.isTrue(lines.some((line) => line.includes(`"suspicious":true`)), lines.join("\n"))
+        }
+        const remembered = await run(["admin", "log", "--suspicious", "--json"], { env })
+        assert.match(remembered.stdout.toString(), /"action":"Read","code":"3:bad"/, remembered.stderr)
 
         const at = (path: string) => get(`http://127.0.0.1:${port}${path}`)
         assert.deepStrictEqual(await at("/healthz"), { status: 200, text: "ok\n" })
