@@ -1,0 +1,161 @@
+/** The FILE category: files and their content, also in parts. */
+import { Schema } from "effect"
+import { FileName } from "../FileName.ts"
+import { Sha256, UploadId, Username } from "../Identity.ts"
+import { Category, define } from "./define.ts"
+import {
+  BlockClaim,
+  Content,
+  Count,
+  Expected,
+  ReadHead,
+  Target,
+  UploadMode,
+  UploadState,
+  Version,
+  Written
+} from "./values.ts"
+
+export const fileRequests = {
+  Create: define({
+    category: Category.FILE,
+    subcategory: 1,
+    auth: "token",
+    data: "in",
+    body: Schema.Struct({ ...Target, ...Content }),
+    result: Written
+  }),
+  Read: define({
+    category: Category.FILE,
+    subcategory: 2,
+    auth: "token",
+    data: "out",
+    idempotent: true,
+    body: Schema.Struct({
+      ...Target,
+      position: Schema.optionalKey(Count),
+      limit: Schema.optionalKey(Count),
+      version: Schema.optionalKey(Version)
+    }),
+    result: ReadHead
+  }),
+  Patch: define({
+    category: Category.FILE,
+    subcategory: 4,
+    auth: "token",
+    data: "in",
+    body: Schema.Struct({ ...Target, ...Expected, ...Content, position: Count }),
+    result: Written
+  }),
+  Replace: define({
+    category: Category.FILE,
+    subcategory: 8,
+    auth: "token",
+    data: "in",
+    body: Schema.Struct({ ...Target, ...Expected, ...Content }),
+    result: Written
+  }),
+  Append: define({
+    category: Category.FILE,
+    subcategory: 16,
+    auth: "token",
+    data: "in",
+    body: Schema.Struct({ ...Target, ...Expected, ...Content }),
+    result: Written
+  }),
+  Delete: define({
+    category: Category.FILE,
+    subcategory: 32,
+    auth: "token",
+    body: Schema.Struct({ ...Target, ...Expected }),
+    result: Schema.Struct({ owner: Username, name: FileName })
+  }),
+  Rename: define({
+    category: Category.FILE,
+    subcategory: 64,
+    auth: "token",
+    body: Schema.Struct({ ...Target, ...Expected, new_name: FileName }),
+    result: Written
+  }),
+  Copy: define({
+    category: Category.FILE,
+    subcategory: 128,
+    auth: "token",
+    /** The copy is the caller's own. */
+    body: Schema.Struct({ ...Target, ...Expected, new_name: FileName }),
+    result: Written
+  }),
+  Restore: define({
+    category: Category.FILE,
+    subcategory: 256,
+    auth: "token",
+    /** Without `version`, a file that was deleted comes back. */
+    body: Schema.Struct({ ...Target, ...Expected, version: Schema.optionalKey(Version) }),
+    result: Written
+  }),
+  UploadBegin: define({
+    category: Category.FILE,
+    subcategory: 512,
+    auth: "token",
+    body: Schema.Struct({
+      ...Target,
+      ...Expected,
+      mode: UploadMode,
+      /** Bytes to come, when they are known: over the quota is then refused at once. */
+      size: Schema.optionalKey(Count),
+      /** With `patch`: where the content goes. */
+      position: Schema.optionalKey(Count)
+    }),
+    result: UploadState
+  }),
+  UploadPart: define({
+    category: Category.FILE,
+    subcategory: 1024,
+    auth: "token",
+    data: "in",
+    idempotent: true,
+    body: Schema.Struct({ upload_id: UploadId, offset: Count }),
+    result: Schema.Struct({ upload_id: UploadId, offset: Count, length: Count })
+  }),
+  UploadStatus: define({
+    category: Category.FILE,
+    subcategory: 2048,
+    auth: "token",
+    idempotent: true,
+    body: Schema.Struct({
+      upload_id: UploadId,
+      /** Blocks that the client has sent: those that are there, whatever the server knows of them, count as arrived. */
+      claim: Schema.optionalKey(BlockClaim)
+    }),
+    result: UploadState
+  }),
+  UploadCommit: define({
+    category: Category.FILE,
+    subcategory: 4096,
+    auth: "token",
+    idempotent: true,
+    /** One of the two at least, and both are compared. */
+    body: Schema.Struct({
+      upload_id: UploadId,
+      sha256: Schema.optionalKey(Sha256),
+      blocks_sha256: Schema.optionalKey(Sha256)
+    }),
+    result: Written
+  }),
+  UploadAbort: define({
+    category: Category.FILE,
+    subcategory: 8192,
+    auth: "token",
+    idempotent: true,
+    body: Schema.Struct({ upload_id: UploadId }),
+    result: Schema.Struct({ upload_id: UploadId })
+  }),
+  Write: define({
+    category: Category.FILE,
+    subcategory: 16384,
+    auth: "token",
+    data: "in",
+    body: Schema.Struct({ ...Target, ...Expected, ...Content }),
+    result: Written
+  })
+} as const
