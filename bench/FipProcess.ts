@@ -4,7 +4,9 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { command } from "./Timing.ts"
 
-const program = fileURLToPath(new URL("../bin/fip.js", import.meta.url))
+/** Built (program.ts), or as it is in the clone. */
+export const program = () =>
+  process.env["FIP_BENCH_PROGRAM"] ?? fileURLToPath(new URL("../bin/fip.js", import.meta.url))
 export const USER = "bench"
 export const PASSWORD = "bench-password"
 
@@ -17,8 +19,8 @@ const profiled = (name: string): ReadonlyArray<string> => {
 export interface FipProcess {
   readonly pid: number
   readonly port: number
-  /** Runs shell commands as the one user, through one `fip connect`. */
-  readonly shell: (lines: ReadonlyArray<string>) => Promise<string>
+  /** Runs shell commands as the one user, through one `fip connect`; by another port, where one leads to the server. */
+  readonly shell: (lines: ReadonlyArray<string>, port?: number) => Promise<string>
   readonly stop: () => Promise<void>
 }
 
@@ -36,25 +38,35 @@ const ready = (child: ChildProcess): Promise<number> =>
 export const startFip = async (folder: string, flags: ReadonlyArray<string> = []): Promise<FipProcess> => {
   const child = spawn(
     process.execPath,
-    [...profiled("server"), program, "serve", "0", "--data-dir", join(folder, "data"), "--log-level", "warn", ...flags],
+    [
+      ...profiled("server"),
+      program(),
+      "serve",
+      "0",
+      "--data-dir",
+      join(folder, "data"),
+      "--log-level",
+      "warn",
+      ...flags
+    ],
     { stdio: ["ignore", "pipe", "inherit"] }
   )
   const port = await ready(child)
   const env = { FIP_USERNAME: USER, FIP_PASSWORD: PASSWORD }
-  const connect = [
+  const connect = (by: number) => [
     ...profiled("client"),
-    program,
+    program(),
     "connect",
     "127.0.0.1",
-    String(port),
+    String(by),
     "--known-hosts",
     join(folder, "known_hosts")
   ]
-  await command(process.execPath, [...connect, "--", "UNEW", USER, PASSWORD])
+  await command(process.execPath, [...connect(port), "--", "UNEW", USER, PASSWORD])
   return {
     pid: child.pid ?? 0,
     port,
-    shell: (lines) => command(process.execPath, connect, { env, input: `${lines.join("\n")}\n` }),
+    shell: (lines, by = port) => command(process.execPath, connect(by), { env, input: `${lines.join("\n")}\n` }),
     stop: () =>
       new Promise((resolve) => {
         child.on("close", () => resolve())

@@ -2,14 +2,17 @@
  * `npm run bench [-- part …] [--rounds n] [--write] [--profile folder]`: measures FIP next to its peers on this machine.
  *
  * Prints Markdown; `--write` puts it into docs/benchmarks.md. `--profile` leaves CPU profiles of FIP's processes in a
- * folder; what it prints then is not to be compared. Loopback only; everything started here ends here.
+ * folder; what it prints then is not to be compared. FIP is built first, and measured as users have it. Loopback only;
+ * everything started here ends here.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { attack } from "./attack/main.ts"
+import { distance } from "./distance.ts"
 import { durability, patch } from "./durability.ts"
+import { install } from "./program.ts"
 import { requests } from "./requests.ts"
 import { small } from "./small.ts"
 import { start } from "./start.ts"
@@ -18,6 +21,7 @@ import { transfer } from "./transfer.ts"
 
 const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise<string>>> = {
   transfer,
+  distance,
   small,
   requests,
   start,
@@ -46,6 +50,9 @@ if (values.profile !== undefined) process.env["FIP_BENCH_PROFILES"] = resolve(va
 const version = async (file: string, ...args: ReadonlyArray<string>): Promise<string> =>
   (await command(file, args).catch(() => "not installed")).split("\n")[0] ?? ""
 
+const installed = await mkdtemp(join(tmpdir(), "fip-bench-program-"))
+process.env["FIP_BENCH_PROGRAM"] = await install(installed)
+
 const sections: Array<string> = []
 for (const name of names) {
   const folder = await mkdtemp(join(tmpdir(), "fip-bench-"))
@@ -55,6 +62,7 @@ for (const name of names) {
     await rm(folder, { recursive: true, force: true })
   }
 }
+await rm(installed, { recursive: true, force: true })
 
 const report = [
   "# Benchmarks",

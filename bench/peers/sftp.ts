@@ -8,12 +8,19 @@ import { join } from "node:path"
 import { command } from "../Timing.ts"
 
 const SSHD = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"].find((path) => existsSync(path))
-const CIPHER = "aes128-gcm@openssh.com"
+export const CIPHER = "aes128-gcm@openssh.com"
+
+/** For a host key that was made a moment ago. */
+export const QUIET = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes"]
 
 export interface Sftp {
   readonly pid: number
-  /** Runs lines of an sftp batch. */
-  readonly batch: (lines: string) => Promise<void>
+  readonly port: number
+  readonly user: string
+  /** The private key that the daemon takes. */
+  readonly key: string
+  /** Runs lines of an sftp batch; through another port, where something stands before the daemon. */
+  readonly batch: (lines: string, port?: number) => Promise<void>
   readonly stop: () => void
 }
 
@@ -64,12 +71,15 @@ export const startSftp = async (folder: string): Promise<Sftp | undefined> => {
     if (performance.now() > deadline || daemon.exitCode !== null) throw new Error("sshd did not start")
     await new Promise((resume) => setTimeout(resume, 50))
   }
-  const quiet = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes"]
-  const client = ["-q", "-P", String(port), "-i", userKey, "-c", CIPHER, ...quiet.flatMap((option) => ["-o", option])]
-  client.push("-b", "-", `${userInfo().username}@127.0.0.1`)
+  const user = userInfo().username
+  const client = ["-q", "-i", userKey, "-c", CIPHER, ...QUIET.flatMap((option) => ["-o", option])]
   return {
     pid: daemon.pid ?? 0,
-    batch: async (lines) => void await command("sftp", client, { input: lines }),
+    port,
+    user,
+    key: userKey,
+    batch: async (lines, by = port) =>
+      void await command("sftp", [...client, "-P", String(by), "-b", "-", `${user}@127.0.0.1`], { input: lines }),
     stop: () => void daemon.kill()
   }
 }
