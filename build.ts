@@ -1,8 +1,19 @@
 /**
- * `npm run build`, second half: the program of an installed package, in a few files. Loading some hundred modules one by
- * one is half of what a short command costs. The library for other programs stays as tsc made it, module by module.
+ * `npm run build`: what an installed package runs, in dist/. The library for other programs stays as tsc makes it, module
+ * by module. The program is in a few files: loading some hundred modules one by one is half of what a short command costs.
  */
+import { spawnSync } from "node:child_process"
+import { rm } from "node:fs/promises"
+import { createRequire } from "node:module"
+import { dirname, join } from "node:path"
 import { rolldown } from "rolldown"
+
+// What an earlier build left would be packed with the rest.
+await rm("dist", { recursive: true, force: true })
+
+const compiler = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc")
+const { status } = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], { stdio: "inherit" })
+if (status !== 0) process.exit(status ?? 1)
 
 const bundle = await rolldown({
   input: {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
-const program = fileURLToPath(new URL("../../bin/fip.js", import.meta.url))
+const ownProgram = fileURLToPath(new URL("../../bin/fip.js", import.meta.url))
 
 /** Where clients note their transfers unless a test says where: not among those of whoever runs the tests. */
 const stateHome = join(tmpdir(), "fip-test-state")
@@ -22,10 +22,12 @@ export interface RunOptions {
   readonly cwd?: string
   /** Flags of Node itself. */
   readonly node?: ReadonlyArray<string>
+  /** Another one than this repository's, such as an installed one. */
+  readonly program?: string
 }
 
 const start = (args: ReadonlyArray<string>, options: RunOptions): ChildProcess =>
-  spawn(process.execPath, [...(options.node ?? []), program, ...args], {
+  spawn(process.execPath, [...(options.node ?? []), options.program ?? ownProgram, ...args], {
     env: {
       PATH: process.env["PATH"],
       HOME: process.env["HOME"],
