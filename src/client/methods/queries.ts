@@ -1,0 +1,88 @@
+/** Questions: what there is, who may do what with it, what happened, and what happens. */
+import { Effect, Stream } from "effect"
+import type { Username } from "../../protocol/Identity.ts"
+import type { ChangeInfo, FileInfo, ResultOf } from "../../protocol/Request.ts"
+import type { Api } from "../Api.ts"
+import type { RequestError } from "../ClientError.ts"
+import { listPages } from "../List.ts"
+import { watch } from "../Watch.ts"
+import { type FileInput, refOf, type ShareableInput, shareableOf } from "./inputs.ts"
+
+export interface ListOptions {
+  readonly owner?: Username | undefined
+  /** Names under this folder (`docs/`). */
+  readonly prefix?: string | undefined
+  readonly recursive?: boolean | undefined
+  readonly scope?: "own" | "shared" | "public" | undefined
+  /** One's own deleted files, those that can still be restored, instead of the others. */
+  readonly deleted?: boolean | undefined
+}
+
+/** One line of a listing. */
+export type ListEntry =
+  | { readonly _tag: "Folder"; readonly name: string }
+  | { readonly _tag: "File"; readonly file: FileInfo }
+
+export interface ActivityOptions {
+  readonly file?: FileInput | undefined
+  /** At most so many; 100 unless given. */
+  readonly limit?: number | undefined
+  /** `next` of the page before. */
+  readonly before?: number | undefined
+}
+
+export interface WatchOptions {
+  /** Whose files; without it, one's own. */
+  readonly owner?: string | undefined
+  /** Only what is below this folder (`docs/`), or the file of this name; with neither, everything. */
+  readonly prefix?: string | undefined
+  readonly name?: string | undefined
+  /** The last `sequence` that is known; without it, only what happens from now on. */
+  readonly since?: number | undefined
+  /** Told once, when nothing that happens from then on is missed: the number that the watch begins after. */
+  readonly onReady?: ((since: number) => void) | undefined
+}
+
+export interface QueryMethods {
+  /** Folders and files, page by page. */
+  readonly list: (options?: ListOptions) => Stream.Stream<ListEntry, RequestError>
+  readonly queryStorage: Effect.Effect<ResultOf<"QueryStorage">, RequestError>
+  readonly queryUser: Effect.Effect<ResultOf<"QueryUser">, RequestError>
+  readonly querySessions: Effect.Effect<ResultOf<"QuerySessions">, RequestError>
+  readonly queryFile: (
+    file: FileInput,
+    options?: { readonly verbose?: boolean | undefined }
+  ) => Effect.Effect<ResultOf<"QueryFile">, RequestError>
+  /** What was done, the newest first: to one file of one's own, or by oneself and to all of one's files. */
+  readonly queryActivity: (
+    options?: ActivityOptions
+  ) => Effect.Effect<ResultOf<"QueryActivity">, RequestError>
+  readonly queryVersions: (file: FileInput) => Effect.Effect<ResultOf<"QueryVersions">, RequestError>
+  readonly queryPermission: (file: ShareableInput) => Effect.Effect<ResultOf<"QueryPermission">, RequestError>
+
+  /**
+   * Changes of files as they are committed: of one's own, and what one was granted; or of somebody else's, as far as one
+   * may read them. Goes on by itself when the connection or the server was gone meanwhile. `sequence` of the last one
+   * that was seen is where another watch can go on: none is lost, none comes twice. `2:gone` when that is too long ago.
+   */
+  readonly watch: (options?: WatchOptions) => Stream.Stream<ChangeInfo, RequestError>
+}
+
+export const queryMethods = (api: Api): QueryMethods => {
+  const { call } = api
+  return {
+    list: (options) => listPages(api, options),
+    watch: (options) => watch(api, options),
+    queryStorage: call("QueryStorage", {}),
+    queryUser: call("QueryUser", {}),
+    querySessions: call("QuerySessions", {}),
+    queryFile: (file, options = {}) =>
+      Effect.flatMap(refOf(file), (file) => call("QueryFile", { ...file, verbose: options.verbose })),
+    queryActivity: ({ before, file, limit } = {}) =>
+      file === undefined
+        ? call("QueryActivity", { before, limit })
+        : Effect.flatMap(refOf(file), (file) => call("QueryActivity", { ...file, before, limit })),
+    queryVersions: (file) => Effect.flatMap(refOf(file), (file) => call("QueryVersions", file)),
+    queryPermission: (file) => Effect.flatMap(shareableOf(file), (file) => call("QueryPermission", file))
+  }
+}

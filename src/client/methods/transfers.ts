@@ -1,0 +1,73 @@
+/** Transfers between the disk of this machine and the server. */
+import { Effect, Option, type Scope } from "effect"
+import type { UploadMode, Written } from "../../protocol/Request.ts"
+import type { TransferError } from "../ClientError.ts"
+import { download, type DownloadServices } from "../Download.ts"
+import type { Journal } from "../Journal.ts"
+import { upload } from "../Transfer.ts"
+import type { WriteOptions } from "./files.ts"
+import { type FileInput, refOf } from "./inputs.ts"
+
+/** Called as bytes move; cheap to ignore. `total` is `undefined` while it is not known. */
+export type OnProgress = (progress: { readonly bytes: number; readonly total: number | undefined }) => void
+
+export interface UploadOptions extends WriteOptions {
+  /** What becomes of the file; `write` (make or replace) unless given. */
+  readonly mode?: UploadMode | undefined
+  /** With `patch`: where the content goes. */
+  readonly position?: number | undefined
+  /** The result has a hash also where an upload was taken up and nobody knows it: the file is then read once more. */
+  readonly hash?: boolean | undefined
+  readonly onProgress?: OnProgress | undefined
+}
+
+export interface DownloadOptions {
+  readonly version?: number | undefined
+  /** False: the caller makes the names in the folder durable, once for many files. */
+  readonly syncFolder?: boolean | undefined
+  readonly onProgress?: OnProgress | undefined
+}
+
+/** A file that was fetched whole: its hash was computed on both ends and found equal. */
+export interface Transferred extends Written {
+  readonly sha256: Exclude<Written["sha256"], undefined>
+}
+
+export interface TransferMethods {
+  /**
+   * Sends a local file. Constant memory, any size; what arrives is proven on both ends. One that is interrupted is taken
+   * up by the next that sends the same file there, also in another process. `sha256` is of what was sent.
+   */
+  readonly upload: (
+    localPath: string,
+    file: FileInput,
+    options?: UploadOptions
+  ) => Effect.Effect<Written, TransferError>
+  /** Fetches a file beside `localPath`, checks its hash, and renames it into place. */
+  readonly download: (
+    file: FileInput,
+    localPath: string,
+    options?: DownloadOptions
+  ) => Effect.Effect<Transferred, TransferError>
+
+  /**
+   * Notes on a transfer of several files, under a key of one's own, that outlive the process; `undefined` where none can
+   * be kept, or another process has them.
+   */
+  readonly transferNotes: (key: ReadonlyArray<string>) => Effect.Effect<Journal | undefined, never, Scope.Scope>
+}
+
+export const transferMethods = (transfers: DownloadServices): TransferMethods => ({
+  upload: (localPath, file, options) =>
+    Effect.flatMap(refOf(file), (file) => upload(transfers, localPath, file, options)),
+  download: (file, localPath, options) =>
+    Effect.flatMap(refOf(file), (file) => download(transfers, file, localPath, options)),
+
+  transferNotes: (key) =>
+    Effect.flatMap(transfers.api.session.identity, (user) =>
+      transfers.journals.open([
+        "several",
+        Option.match(user, { onNone: () => "", onSome: ({ username }) => username.toLowerCase() }),
+        ...key
+      ]))
+})
