@@ -22,6 +22,7 @@ import storage from "./0011_storage.ts"
 import commits from "./0013_commits.ts"
 import compaction from "./0014_compaction.ts"
 import feeds from "./0015_feeds.ts"
+import attributes from "./0016_attributes.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
@@ -37,5 +38,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0011_storage": storage,
   "0013_commits": commits,
   "0014_compaction": compaction,
-  "0015_feeds": feeds
+  "0015_feeds": feeds,
+  "0016_attributes": attributes
 }

@@ -77,6 +77,7 @@ export { Fingerprint, type SessionId, type Sha256, type Timestamp, Username } fr
 export { type GrantRole, type Role } from "./protocol/Permission.ts"
 export { Refusal } from "./protocol/Refusal.ts"
 export {
+  type Attributes,
   type ChangeInfo,
   type ChangeKind,
   type FileInfo,

@@ -173,7 +173,7 @@ const downloadTo = Effect.fnUntraced(function*(
       yield* giveUp
       return yield* new ProtocolError({ message: "the server sent a part of the file only" })
     }
-    yield* sink.publish(syncFolder)
+    yield* sink.publish({ attributes: reading.head.attributes, syncsFolder: syncFolder })
     if (journal !== undefined) yield* journal.remove
     return transferred(reading, reading.sha256)
   }, Effect.scoped)
@@ -217,7 +217,7 @@ const downloadTo = Effect.fnUntraced(function*(
     if ((yield* attempt(target, "read", () => follower.digest())) !== head.sha256) {
       return yield* new Unusable({ message: `what was here of ${file.name} was damaged` })
     }
-    yield* sink.publish(syncFolder)
+    yield* sink.publish({ attributes: reading.head.attributes, syncsFolder: syncFolder })
     yield* journal.remove
     return transferred(reading, head.sha256)
   }, Effect.scoped)

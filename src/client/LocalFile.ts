@@ -9,6 +9,7 @@ import { basename, join } from "node:path"
 import { systemErrorCode, systemErrorReason } from "../platform/systemError.ts"
 import type { FileName } from "../protocol/FileName.ts"
 import { MAX_DATA_BYTES } from "../protocol/Limits.ts"
+import type { Attributes } from "../protocol/Request.ts"
 import type { Blocks } from "./Blocks.ts"
 import { LocalFileError } from "./ClientError.ts"
 
@@ -46,6 +47,15 @@ export const factsOf = ({ ctimeNs, ino, mtimeNs, size }: BigIntStats): FileFacts
   changed: String(ctimeNs)
 })
 
+/**
+ * What is kept of a file besides its bytes. Times are rounded, not cut: a time that was set is read back a little less
+ * than it was.
+ */
+export const attributesOf = ({ mode, mtimeNs }: Pick<BigIntStats, "mode" | "mtimeNs">): Attributes => ({
+  modified_ms: Math.round(Number(mtimeNs) / 1e6),
+  ...(process.platform === "win32" ? {} : { executable: (Number(mode) & constants.S_IXUSR) !== 0 })
+})
+
 /** A part of a file, [from, to), of at most `MAX_DATA_BYTES`. */
 export type FilePart = readonly [from: number, to: number]
 
@@ -63,6 +73,7 @@ export const partsIn = (from: number, to: number): ReadonlyArray<FilePart> => {
 export interface Source {
   readonly size: number
   readonly facts: FileFacts
+  readonly attributes: Attributes
   /**
    * The parts as blocks to send, one read ahead. `next` fails when the file has another size than it had, or was written
    * meanwhile.
@@ -106,6 +117,7 @@ export const openSource = Effect.fnUntraced(function*(
   return {
     size: facts.size,
     facts,
+    attributes: attributesOf(found),
     blocks: (parts) => {
       let index = 0
       let ahead: Promise<Uint8Array | undefined> | undefined

@@ -210,6 +210,7 @@ export const sendResumably = Effect.fnUntraced(function*(
       owner: file.owner,
       name: file.name,
       expected_version: target.expectedVersion,
+      attributes: target.attributes,
       mode,
       position: mode === "patch" ? target.position ?? 0 : undefined,
       size

@@ -13,6 +13,7 @@ import { hostname } from "node:os"
 import { dirname, join } from "node:path"
 import { syncFolder } from "../platform/AtomicFile.ts"
 import { systemErrorCode } from "../platform/systemError.ts"
+import type { Attributes } from "../protocol/Request.ts"
 import { bytesOf, type Chunks, drop } from "./Chunks.ts"
 import { LocalFileError } from "./ClientError.ts"
 import { attempt, openFile } from "./LocalFile.ts"
@@ -34,7 +35,9 @@ export interface Sink {
   /** Does not keep it after all. */
   readonly discard: Effect.Effect<void>
   /** Makes what was written durable, and gives it its name, which is durable when the folder is synced. */
-  readonly publish: (syncsFolder: boolean) => Effect.Effect<void, LocalFileError>
+  readonly publish: (
+    options: { readonly attributes: Attributes | undefined; readonly syncsFolder: boolean }
+  ) => Effect.Effect<void, LocalFileError>
 }
 
 /** How a file is kept for a later run. */
@@ -61,6 +64,12 @@ const modeFor = async (path: string): Promise<number> => {
     if (systemErrorCode(cause) !== "ENOENT") throw cause
     return 0o666 & ~process.umask()
   }
+}
+
+/** The same for who may run it: whoever may read it, as far as the system lets new files be run. */
+export const withExecutable = (mode: number, executable: boolean | undefined): number => {
+  if (executable === undefined || executable === ((mode & constants.S_IXUSR) !== 0)) return mode
+  return executable ? mode | ((mode & 0o444) >> 2 & ~process.umask()) : mode & ~0o111
 }
 
 const writeAll = async (handle: FileHandle, chunks: Chunks, position: number): Promise<void> => {
@@ -128,11 +137,14 @@ const makeSink = ({ handle, name, onSynced, path, position: begin }: Opened) => 
     discard: Effect.sync(() => {
       kept = false
     }),
-    publish: (syncsFolder) =>
+    publish: ({ attributes, syncsFolder }) =>
       Effect.uninterruptible(attempt(path, "write", async () => {
         await last
         await writeBack
-        await handle.chmod(await modeFor(path))
+        await handle.chmod(withExecutable(await modeFor(path), attributes?.executable))
+        const modified = attributes?.modified_ms
+        // Not every file system has every time.
+        if (modified !== undefined) await handle.utimes(Date.now() / 1000, modified / 1000).catch(() => {})
         await handle.sync()
         await rename(name, path)
         // It is no temporary file any more.

@@ -41,8 +41,10 @@ export const upload = Effect.fnUntraced(
     options: UploadOptions = {}
   ): Effect.fn.Return<Written, TransferError, Scope.Scope> {
     const { expectedVersion, hash = false, mode = "write", onProgress = () => {}, position } = options
-    const target = { file, mode, expectedVersion, position }
     const source = yield* openSource(localPath)
+    // What is put into another file says nothing of the whole.
+    const attributes = mode === "append" || mode === "patch" ? undefined : source.attributes
+    const target = { file, mode, expectedVersion, position, attributes }
     if (source.size <= MAX_DATA_BYTES) {
       const { sha256, written } = yield* send(api, target, source.blocks(partsIn(0, source.size)), onProgress)
       return { ...written, sha256 }

@@ -10,7 +10,7 @@ import { createHash } from "node:crypto"
 import type { FileRef } from "../protocol/FileName.ts"
 import { Sha256, type UploadId } from "../protocol/Identity.ts"
 import { MAX_DATA_BYTES } from "../protocol/Limits.ts"
-import type { UploadMode, Written } from "../protocol/Request.ts"
+import type { Attributes, UploadMode, Written } from "../protocol/Request.ts"
 import type { Api } from "./Api.ts"
 import type { Blocks } from "./Blocks.ts"
 import { IntegrityError, ProtocolError, type TransferError } from "./ClientError.ts"
@@ -27,6 +27,8 @@ export interface Target {
   readonly expectedVersion?: number | undefined
   /** With `patch`. */
   readonly position?: number | undefined
+  /** With `create`, `write` and `replace`. */
+  readonly attributes?: Attributes | undefined
 }
 
 export interface Sent {
@@ -38,15 +40,15 @@ export interface Sent {
 const NOTHING = new Uint8Array(0)
 
 const sendInline = (api: Api, target: Target, data: Uint8Array, sha256: string) => {
-  const { expectedVersion: expected_version, file: { name, owner }, mode, position = 0 } = target
+  const { attributes, expectedVersion: expected_version, file: { name, owner }, mode, position = 0 } = target
   const input = { owner, name, expected_version, sha256 }
   switch (mode) {
     case "create":
-      return api.call("Create", { owner, name, sha256 }, { data })
+      return api.call("Create", { owner, name, sha256, attributes }, { data })
     case "write":
-      return api.call("Write", input, { data })
+      return api.call("Write", { ...input, attributes }, { data })
     case "replace":
-      return api.call("Replace", input, { data })
+      return api.call("Replace", { ...input, attributes }, { data })
     case "append":
       return api.call("Append", input, { data })
     case "patch":
@@ -92,6 +94,7 @@ const sendInParts = Effect.fnUntraced(function*(
     owner: file.owner,
     name: file.name,
     expected_version: target.expectedVersion,
+    attributes: target.attributes,
     mode,
     position: mode === "patch" ? position ?? 0 : undefined,
     size: blocks.size

@@ -25,7 +25,7 @@ import { ContentReader } from "./files/ContentReader.ts"
 import { spansOf } from "./files/Extent.ts"
 import { FileRepo, type Located, type LocateRequest, type VersionRow } from "./files/FileRepo.ts"
 import { GracePeriods, type Ticket } from "./files/GracePeriods.ts"
-import { Listing, timestamp, toFileInfo } from "./files/Listing.ts"
+import { Listing, timestamp, toFileInfo, withAttributes } from "./files/Listing.ts"
 import { noSuchVersion } from "./files/Plan.ts"
 import { labelOf, permit, store } from "./files/Rules.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
@@ -62,7 +62,8 @@ const toVersionInfo = (row: VersionRow, current: number): VersionInfo => ({
   author: row.author,
   modified_at: timestamp(row.createdAt),
   current: row.version === current,
-  ...(row.sha256 === undefined ? {} : { sha256: row.sha256 })
+  ...(row.sha256 === undefined ? {} : { sha256: row.sha256 }),
+  ...withAttributes(row.attributes)
 })
 
 export class FileStore extends Context.Service<FileStore, {
@@ -152,6 +153,7 @@ export class FileStore extends Context.Service<FileStore, {
           spans: location === undefined
             ? []
             : spansOf(location.segment, location.offset, length, checksumsOf(data, length)),
+          attributes: body.attributes,
           upload: undefined
         })
       })
@@ -193,7 +195,7 @@ export class FileStore extends Context.Service<FileStore, {
         const isCurrent = version === file.version
         const row = isCurrent ? file : yield* repo.version(file.fileId, version)
         if (row === undefined) return yield* noSuchVersion(place, version)
-        const { sha256, size } = row
+        const { attributes, sha256, size } = row
         const length = Math.max(0, Math.min(to, size) - from)
         // What goes on elsewhere in the file is the same reading.
         if (from === 0) note.read(file.fileId)
@@ -226,7 +228,8 @@ export class FileStore extends Context.Service<FileStore, {
             version,
             position: from,
             length,
-            ...(sha256 === undefined ? {} : { sha256 })
+            ...(sha256 === undefined ? {} : { sha256 }),
+            ...withAttributes(attributes)
           },
           content
         }

@@ -3,9 +3,10 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Option, Redacted, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
-import { readFile, writeFile } from "node:fs/promises"
+import { chmod, readFile, stat, utimes, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { FipClient, type FipClientShape, type ListOptions } from "../../src/client/FipClient.ts"
+import { attributesOf } from "../../src/client/LocalFile.ts"
 import { Server } from "../../src/server/Server.ts"
 import { bytesOf } from "../support/ScriptedFile.ts"
 import * as TestServer from "../support/TestServer.ts"
@@ -203,6 +204,34 @@ describe("FipClient", () => {
           (yield* Effect.promise(() => readFile(here))).equals(Buffer.concat([expected, bytesOf(2 * MiB)]))
         )
         assert.strictEqual(yield* refusalOf(client.upload(here, "f", { mode: "create" })), "2:cnf")
+      }))
+
+    it.effect("keeps the time and the executable bit of local files, of small and of large ones", () =>
+      Effect.gen(function*() {
+        const client = yield* newUser("attributes_user")
+        const folder = yield* TestServer.temporaryFolder
+        const time = new Date("2001-02-03T04:05:06.789Z")
+        for (const [index, size] of [0, 10, 3 * MiB].entries()) {
+          const local = join(folder, `in-${index}`)
+          const back = join(folder, `out-${index}`)
+          yield* Effect.promise(async () => {
+            await writeFile(local, bytesOf(size))
+            await chmod(local, index === 0 ? 0o644 : 0o755)
+            await utimes(local, time, time)
+          })
+          yield* client.upload(local, `f${index}`)
+          const { attributes } = yield* client.queryFile(`f${index}`)
+          assert.deepStrictEqual(attributes, { modified_ms: time.getTime(), executable: index > 0 })
+          // What is replaced keeps who may read it.
+          yield* Effect.promise(async () => {
+            if (index === 1) await writeFile(back, "", { mode: 0o600 })
+            if (index === 0) await writeFile(back, "", { mode: 0o755 })
+          })
+          yield* client.download(`f${index}`, back)
+          const found = yield* Effect.promise(() => stat(back, { bigint: true }))
+          assert.deepStrictEqual(attributesOf(found), attributes)
+          assert.strictEqual(Number(found.mode) & 0o777, [0o644, 0o700, 0o777 & ~process.umask()][index])
+        }
       }))
 
     it.effect("reads one version while the file is replaced and deleted", () =>

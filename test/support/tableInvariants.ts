@@ -36,7 +36,8 @@ export const complaints = Effect.fnUntraced(function*(
   const strays = yield* sql<{ readonly file_id: number }>`
     select f.file_id from files f
     left join versions v on v.file_id = f.file_id and v.version = f.version and v.size = f.size
-    where (v.file_id is null or v.sha256 is distinct from f.sha256)
+    where (v.file_id is null or v.sha256 is distinct from f.sha256
+        or v.modified_ms is distinct from f.modified_ms or v.executable is distinct from f.executable)
       and (f.deleted_at is null or exists (select from versions w where w.file_id = f.file_id))`
   for (const { file_id } of strays) found.push(`file ${file_id} is not as its current version says`)
 

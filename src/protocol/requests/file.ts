@@ -4,6 +4,7 @@ import { FileName } from "../FileName.ts"
 import { Sha256, UploadId, Username } from "../Identity.ts"
 import { Category, define } from "./define.ts"
 import {
+  Attributed,
   BlockClaim,
   Content,
   Count,
@@ -22,7 +23,7 @@ export const fileRequests = {
     subcategory: 1,
     auth: "token",
     data: "in",
-    body: Schema.Struct({ ...Target, ...Content }),
+    body: Schema.Struct({ ...Target, ...Content, ...Attributed }),
     result: Written
   }),
   Read: define({
@@ -52,7 +53,7 @@ export const fileRequests = {
     subcategory: 8,
     auth: "token",
     data: "in",
-    body: Schema.Struct({ ...Target, ...Expected, ...Content }),
+    body: Schema.Struct({ ...Target, ...Expected, ...Content, ...Attributed }),
     result: Written
   }),
   Append: define({
@@ -100,6 +101,7 @@ export const fileRequests = {
     body: Schema.Struct({
       ...Target,
       ...Expected,
+      ...Attributed,
       mode: UploadMode,
       /** Bytes to come, when they are known: over the quota is then refused at once. */
       size: Schema.optionalKey(Count),
@@ -155,7 +157,7 @@ export const fileRequests = {
     subcategory: 16384,
     auth: "token",
     data: "in",
-    body: Schema.Struct({ ...Target, ...Expected, ...Content }),
+    body: Schema.Struct({ ...Target, ...Expected, ...Content, ...Attributed }),
     result: Written
   })
 } as const

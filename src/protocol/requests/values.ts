@@ -25,6 +25,20 @@ export const ShareableTarget = { owner: Schema.optionalKey(Username), name: Shar
 /** Compare-and-swap: refused with `2:vcf` unless this is the file's current version. */
 export const Expected = { expected_version: Schema.optionalKey(Version) }
 
+/** What a file is on the machine that it comes from; what is not known is left out. */
+export const Attributes = Schema.Struct({
+  /** When its content was last changed there, in milliseconds since 1970. */
+  modified_ms: Schema.optionalKey(
+    Schema.Int.check(Schema.isBetween({ minimum: -8_640_000_000_000_000, maximum: 8_640_000_000_000_000 }))
+  ),
+  /** Whether it can be run. */
+  executable: Schema.optionalKey(Schema.Boolean)
+})
+export type Attributes = typeof Attributes.Type
+
+/** With content: what the sender knows of the file that it comes from. */
+export const Attributed = { attributes: Schema.optionalKey(Attributes) }
+
 export const FileInfo = Schema.Struct({
   owner: Username,
   name: FileName,
@@ -40,6 +54,7 @@ export const FileInfo = Schema.Struct({
   locked_until: Schema.optionalKey(Timestamp),
   /** Of the whole content; absent while it has not been computed (after PATCH and APPEND). */
   sha256: Schema.optionalKey(Sha256),
+  ...Attributed,
   /** When it was deleted; absent unless deleted files were asked for. */
   deleted_at: Schema.optionalKey(Timestamp)
 })
@@ -66,7 +81,8 @@ export const ReadHead = Schema.Struct({
   position: Count,
   length: Count,
   /** Of the whole version, where it is known beforehand. */
-  sha256: Schema.optionalKey(Sha256)
+  sha256: Schema.optionalKey(Sha256),
+  ...Attributed
 })
 export type ReadHead = typeof ReadHead.Type
 
@@ -131,7 +147,8 @@ export const VersionInfo = Schema.Struct({
   author: Username,
   modified_at: Timestamp,
   current: Schema.Boolean,
-  sha256: Schema.optionalKey(Sha256)
+  sha256: Schema.optionalKey(Sha256),
+  ...Attributed
 })
 export type VersionInfo = typeof VersionInfo.Type
 

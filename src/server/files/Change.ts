@@ -1,6 +1,7 @@
 /** The changes of files that there are. All of them go through the Committer. */
 import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, UploadId, Username } from "../../protocol/Identity.ts"
+import type { Attributes } from "../../protocol/Request.ts"
 import type { SegmentId, Span } from "./Extent.ts"
 import type { Storing } from "./Rules.ts"
 
@@ -18,6 +19,8 @@ export interface Store extends Subject, Storing {
   readonly spans: ReadonlyArray<Span>
   /** Of the bytes stored. */
   readonly sha256: Sha256 | undefined
+  /** What the sender said of the file that the content comes from. */
+  readonly attributes: Attributes | undefined
   /** The upload that this is the commit of. */
   readonly upload: UploadId | undefined
 }

@@ -16,8 +16,9 @@ import type { ServerSettings } from "../ServerConfig.ts"
 import type { Slot } from "./Change.ts"
 import type { Extent } from "./Extent.ts"
 import { bigints, booleans, bytes, documents, instants, texts, uuids } from "./parameters.ts"
-import type { Plan, Target } from "./Plan.ts"
+import type { Content, Plan, Target } from "./Plan.ts"
 import {
+  type AttributeColumns,
   type ExtentColumns,
   extentColumns,
   type FileColumns,
@@ -27,6 +28,7 @@ import {
   type Nullable,
   type OwnerColumns,
   stillCurrent,
+  toAttributes,
   toExtent,
   toFile,
   toOwner,
@@ -54,6 +56,11 @@ export interface Range {
 }
 
 type Run<A> = Effect.Effect<A, SqlError>
+
+const localInstants = (contents: ReadonlyArray<Content>) =>
+  bigints(contents.map(({ attributes }) => attributes.modified_ms ?? null))
+const executables = (contents: ReadonlyArray<Content>) =>
+  booleans(contents.map(({ attributes }) => attributes.executable ?? null))
 
 /** Of a file that is there. */
 const idOf = ({ target }: { readonly target: Target }): number | null => target.fileId ?? null
@@ -165,16 +172,25 @@ export const make = (
 
   const versions = (
     wanted: ReadonlyArray<{ readonly fileId: number; readonly version: number }>
-  ): Run<ReadonlyArray<{ readonly item: number; readonly size: number; readonly sha256: Sha256 | null }>> =>
-    sql`
-      select q.item, v.size, encode(v.sha256, 'hex') as sha256
-      from unnest(
-        ${bigints(wanted.map((_, item) => item))}, ${bigints(wanted.map((one) => one.fileId))},
-        ${bigints(wanted.map((one) => one.version))}
-      ) as q (item, file_id, version)
-      cross join lateral (
-        select * from versions v where v.file_id = q.file_id and v.version = q.version offset 0
-      ) v`
+  ): Run<ReadonlyArray<Content & { readonly item: number }>> =>
+    Effect.map(
+      sql<AttributeColumns & { readonly item: number; readonly size: number; readonly sha256: Sha256 | null }>`
+        select q.item, v.size, encode(v.sha256, 'hex') as sha256, v.modified_ms, v.executable
+        from unnest(
+          ${bigints(wanted.map((_, item) => item))}, ${bigints(wanted.map((one) => one.fileId))},
+          ${bigints(wanted.map((one) => one.version))}
+        ) as q (item, file_id, version)
+        cross join lateral (
+          select * from versions v where v.file_id = q.file_id and v.version = q.version offset 0
+        ) v`,
+      (rows) =>
+        rows.map((row) => ({
+          item: row.item,
+          size: row.size,
+          sha256: row.sha256 ?? undefined,
+          attributes: toAttributes(row)
+        }))
+    )
 
   /** The current extents that overlap each range, in order. */
   const overlapped = (
@@ -212,8 +228,8 @@ export const make = (
           ${bigints(updated.map((file) => file.fileId))}, ${texts(updated.map((file) => file.name))},
           ${bigints(updated.map((file) => file.size))}, ${bigints(updated.map((file) => file.version))},
           ${texts(updated.map((file) => file.sha256 ?? null))},
-          ${instants(updated.map((file) => new Date(file.modifiedAt)))},
-          ${booleans(updated.map((file) => file.isDeleted))}, ${now}::timestamptz
+          ${instants(updated.map((file) => new Date(file.modifiedAt)))}, ${localInstants(updated)},
+          ${executables(updated)}, ${booleans(updated.map((file) => file.isDeleted))}, ${now}::timestamptz
         ),
         close_extents(
           ${bigints(closed.map((one) => one.fileId))}, ${bigints(closed.map((one) => one.from))},
@@ -238,12 +254,17 @@ export const make = (
     return Effect.map(
       sql<{ readonly item: number; readonly file_id: number }>`
         with made as (
-          insert into files (owner_id, name, size, version, sha256, created_at, modified_at)
-          select owner_id, name, size, 1, decode(sha256, 'hex'), ${now}::timestamptz, ${now}::timestamptz
+          insert into files (
+            owner_id, name, size, version, sha256, created_at, modified_at, modified_ms, executable
+          )
+          select
+            owner_id, name, size, 1, decode(sha256, 'hex'), ${now}::timestamptz, ${now}::timestamptz, modified_ms,
+            executable
           from unnest(
             ${bigints(created.map((file) => file.ownerId))}, ${texts(created.map((file) => file.name))},
-            ${bigints(created.map((file) => file.size))}, ${texts(created.map((file) => file.sha256 ?? null))}
-          ) as c (owner_id, name, size, sha256)
+            ${bigints(created.map((file) => file.size))}, ${texts(created.map((file) => file.sha256 ?? null))},
+            ${localInstants(created)}, ${executables(created)}
+          ) as c (owner_id, name, size, sha256, modified_ms, executable)
           returning file_id, owner_id, name
         ), target as (
           select c.item, m.file_id
@@ -253,13 +274,16 @@ export const make = (
           ) as c (item, owner_id, name)
           join made m on m.owner_id = c.owner_id and m.name = c.name
         ), version as (
-          insert into versions (file_id, version, size, sha256, author, created_at)
-          select coalesce(c.file_id, t.file_id), c.version, c.size, decode(c.sha256, 'hex'), c.author, ${now}::timestamptz
+          insert into versions (file_id, version, size, sha256, author, created_at, modified_ms, executable)
+          select
+            coalesce(c.file_id, t.file_id), c.version, c.size, decode(c.sha256, 'hex'), c.author, ${now}::timestamptz,
+            c.modified_ms, c.executable
           from unnest(
             ${bigints(versions.map(idOf))}, ${bigints(versions.map(itemOf))},
             ${bigints(versions.map((one) => one.version))}, ${bigints(versions.map((one) => one.size))},
-            ${texts(versions.map((one) => one.sha256 ?? null))}, ${texts(versions.map((one) => one.author))}
-          ) as c (file_id, item, version, size, sha256, author)
+            ${texts(versions.map((one) => one.sha256 ?? null))}, ${texts(versions.map((one) => one.author))},
+            ${localInstants(versions)}, ${executables(versions)}
+          ) as c (file_id, item, version, size, sha256, author, modified_ms, executable)
           left join target t on t.item = c.item
         ), extent as (
           insert into extents (

@@ -34,7 +34,7 @@ import * as ChangeRepo from "./ChangeRepo.ts"
 import * as CommitMarks from "./CommitMarks.ts"
 import type { Extent, SegmentId } from "./Extent.ts"
 import { GracePeriods, type Ticket } from "./GracePeriods.ts"
-import { apply, type Locked, Plan } from "./Plan.ts"
+import { apply, type Content, type Locked, Plan } from "./Plan.ts"
 import type { FileRow } from "./Rules.ts"
 import { SegmentStore } from "./SegmentStore.ts"
 
@@ -113,15 +113,15 @@ export class Committer extends Context.Service<Committer, {
         }
 
         const restores = group.map(({ change }) => change).filter(isRestore)
-        const restored = new Map<Change, { readonly size: number; readonly sha256: Written["sha256"] | undefined }>()
+        const restored = new Map<Change, Content>()
         if (restores.length > 0) {
           const wanted = restores.map((change) => ({
             fileId: files.get(keyOf(change))?.file?.fileId ?? 0,
             version: change.version
           }))
-          for (const { item, sha256, size } of yield* repo.versions(wanted)) {
-            const change = restores[item]
-            if (change !== undefined) restored.set(change, { size, sha256: sha256 ?? undefined })
+          for (const found of yield* repo.versions(wanted)) {
+            const change = restores[found.item]
+            if (change !== undefined) restored.set(change, found)
           }
         }
 

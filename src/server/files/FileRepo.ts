@@ -10,6 +10,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, Username } from "../../protocol/Identity.ts"
 import type { Refusal } from "../../protocol/Refusal.ts"
+import type { Attributes } from "../../protocol/Request.ts"
 import { databaseRefusal } from "../Database.ts"
 import * as Patience from "../database/Patience.ts"
 import { joinRights, type RightsColumns, rightsColumns, toRole } from "../permissions/rights.ts"
@@ -18,6 +19,7 @@ import * as Batcher from "./Batcher.ts"
 import type { Extent } from "./Extent.ts"
 import { bigints, texts } from "./parameters.ts"
 import {
+  type AttributeColumns,
   type ExtentColumns,
   extentColumns,
   type FileColumns,
@@ -26,6 +28,7 @@ import {
   type Nullable,
   type OwnerColumns,
   stillCurrent,
+  toAttributes,
   toExtent,
   toOwner,
   toSharedFile
@@ -57,6 +60,7 @@ export interface VersionRow {
   readonly sha256: Sha256 | undefined
   readonly author: Username
   readonly createdAt: number
+  readonly attributes: Attributes
 }
 
 export class FileRepo extends Context.Service<FileRepo, {
@@ -150,7 +154,7 @@ export class FileRepo extends Context.Service<FileRepo, {
         maxItems: 64
       })
 
-      interface VersionColumns {
+      interface VersionColumns extends AttributeColumns {
         readonly version: number
         readonly size: number
         readonly sha256: Sha256 | null
@@ -162,9 +166,12 @@ export class FileRepo extends Context.Service<FileRepo, {
         size: row.size,
         sha256: row.sha256 ?? undefined,
         author: row.author,
-        createdAt: row.created_at.getTime()
+        createdAt: row.created_at.getTime(),
+        attributes: toAttributes(row)
       })
-      const versionColumns = sql.literal("version, size, encode(sha256, 'hex') as sha256, author, created_at")
+      const versionColumns = sql.literal(
+        "version, size, encode(sha256, 'hex') as sha256, author, created_at, modified_ms, executable"
+      )
 
       return FileRepo.of({
         locate: (request) => Effect.map(locate(request), ({ located }) => located),

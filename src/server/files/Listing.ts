@@ -11,7 +11,7 @@ import type { Fragment } from "effect/sql/Statement"
 import { Timestamp, type Username } from "../../protocol/Identity.ts"
 import { MAX_PAGE } from "../../protocol/Limits.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
-import type { BodyOf, FileInfo, ResultOf } from "../../protocol/Request.ts"
+import type { Attributes, BodyOf, FileInfo, ResultOf } from "../../protocol/Request.ts"
 import type { Caller } from "../Caller.ts"
 import { databaseRefusal } from "../Database.ts"
 import { isLive, joinRights, type RightsColumns, rightsColumns, toRole } from "../permissions/rights.ts"
@@ -21,6 +21,10 @@ import { type FileColumns, fileColumns, isPresent, isRestorable, type Nullable, 
 import type { FileRow } from "./Rules.ts"
 
 export const timestamp = (millis: number): Timestamp => Timestamp.make(new Date(millis).toISOString())
+
+/** As a result has them: left out when nothing is known. */
+export const withAttributes = (attributes: Attributes): { readonly attributes?: Attributes } =>
+  attributes.modified_ms === undefined && attributes.executable === undefined ? {} : { attributes }
 
 export const toFileInfo = (owner: Username, file: FileRow, role: FileInfo["role"]): FileInfo => ({
   owner,
@@ -34,7 +38,8 @@ export const toFileInfo = (owner: Username, file: FileRow, role: FileInfo["role"
   ...(file.lock === undefined
     ? {}
     : { locked_by: file.lock.username, locked_until: timestamp(file.lock.expiresAt) }),
-  ...(file.sha256 === undefined ? {} : { sha256: file.sha256 })
+  ...(file.sha256 === undefined ? {} : { sha256: file.sha256 }),
+  ...withAttributes(file.attributes)
 })
 
 /** Behind every name in the folder, and before every other name that comes after it: `0` follows `/`. */

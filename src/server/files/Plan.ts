@@ -6,7 +6,7 @@ import { Result } from "effect"
 import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, UploadId, Username } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
-import type { Written } from "../../protocol/Request.ts"
+import type { Attributes, Written } from "../../protocol/Request.ts"
 import type { FeedEntry } from "../feed/FeedRepo.ts"
 import {
   type Change,
@@ -38,29 +38,28 @@ export interface Target {
   fileId: number | undefined
 }
 
-export interface FileUpdate {
+/** What a version is, besides its bytes. */
+export interface Content {
+  readonly size: number
+  readonly sha256: Sha256 | undefined
+  readonly attributes: Attributes
+}
+
+export interface FileUpdate extends Content {
   readonly fileId: number
   readonly name: FileName
-  readonly size: number
   readonly version: number
-  readonly sha256: Sha256 | undefined
   readonly modifiedAt: number
   readonly isDeleted: boolean
 }
 
 /** What a group of changes writes. */
 export class Plan {
-  readonly created: Array<
-    Slot & { readonly target: Target; readonly size: number; readonly sha256: Sha256 | undefined }
-  > = []
+  readonly created: Array<Slot & Content & { readonly target: Target }> = []
   readonly updated: Array<FileUpdate> = []
-  readonly versions: Array<{
-    readonly target: Target
-    readonly version: number
-    readonly size: number
-    readonly sha256: Sha256 | undefined
-    readonly author: Username
-  }> = []
+  readonly versions: Array<
+    Content & { readonly target: Target; readonly version: number; readonly author: Username }
+  > = []
   /** The current extents that begin in [from, to) end with the version before `version`. */
   readonly closed: Array<
     { readonly fileId: number; readonly from: number; readonly to: number; readonly version: number }
@@ -89,7 +88,7 @@ export interface Locked {
   /** A slot as the caller of a change sees it. */
   readonly placeOf: (change: Change, slot: Slot) => Place | undefined
   /** The version that a `Restore` brings back. */
-  readonly versionOf: (change: Restore) => { readonly size: number; readonly sha256: Sha256 | undefined } | undefined
+  readonly versionOf: (change: Restore) => Content | undefined
   /** The file that an `Undelete` brings back. */
   readonly deletedFile: (change: Undelete) => FileRow | undefined
   /** The current extents that a `Store` overlaps. */
@@ -124,11 +123,11 @@ const createFile = (
   plan: Plan,
   slot: Slot,
   author: Username,
-  content: { readonly size: number; readonly sha256: Sha256 | undefined }
+  { attributes, sha256, size }: Content
 ): Target => {
   const target: Target = { fileId: undefined }
-  plan.created.push({ ...slot, target, size: content.size, sha256: content.sha256 })
-  plan.versions.push({ target, version: 1, size: content.size, sha256: content.sha256, author })
+  plan.created.push({ ...slot, target, size, sha256, attributes })
+  plan.versions.push({ target, version: 1, size, sha256, attributes, author })
   return target
 }
 
@@ -137,27 +136,34 @@ const nextVersion = (
   file: FileRow,
   author: Username,
   now: number,
-  content: { readonly size: number; readonly sha256: Sha256 | undefined }
+  { attributes, sha256, size }: Content
 ): { readonly target: Target; readonly version: number } => {
   const version = file.version + 1
   const { fileId, name } = file
-  plan.updated.push({ fileId, name, version, modifiedAt: now, isDeleted: false, ...content })
-  plan.versions.push({ target: { fileId }, version, author, ...content })
+  plan.updated.push({ fileId, name, version, modifiedAt: now, isDeleted: false, size, sha256, attributes })
+  plan.versions.push({ target: { fileId }, version, author, size, sha256, attributes })
   return { target: { fileId }, version }
+}
+
+/** A program stays one when its content changes; its old time is not that of new content. */
+const attributesOf = (change: Store, file: FileRow | undefined): Attributes => {
+  const executable = change.attributes?.executable ?? file?.attributes.executable
+  return { ...change.attributes, ...(executable === undefined ? {} : { executable }) }
 }
 
 const applyStore = (change: Store, subject: Place, locked: Locked, plan: Plan, now: number) =>
   Result.map(store(subject, change), ({ file, position, size }): Written => {
     const author = change.caller.username
+    const attributes = attributesOf(change, file)
     if (file === undefined) {
-      const target = createFile(plan, change, author, { size, sha256: change.sha256 })
+      const target = createFile(plan, change, author, { size, sha256: change.sha256, attributes })
       for (const extent of layOut(change.spans, 0)) plan.extents.push({ target, version: 1, extent })
       charge(locked, plan, subject.owner, size, 1)
       return written(subject.owner, change.name, { size, version: 1, sha256: change.sha256 })
     }
     const isWhole = change.mode === "write" || change.mode === "replace"
     const sha256 = isWhole ? change.sha256 : undefined
-    const { target, version } = nextVersion(plan, file, author, now, { size, sha256 })
+    const { target, version } = nextVersion(plan, file, author, now, { size, sha256, attributes })
     const add = (extent: Extent) => plan.extents.push({ target, version, extent })
     if (isWhole) {
       if (file.size > 0) plan.closed.push({ fileId: file.fileId, from: 0, to: END, version })

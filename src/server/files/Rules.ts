@@ -10,7 +10,7 @@ import { formatFileRef } from "../../protocol/FileName.ts"
 import type { Sha256, Username } from "../../protocol/Identity.ts"
 import type { Role } from "../../protocol/Permission.ts"
 import { Refusal, refuse } from "../../protocol/Refusal.ts"
-import type { UploadMode } from "../../protocol/Request.ts"
+import type { Attributes, UploadMode } from "../../protocol/Request.ts"
 import { type Action, deny, denyLocked, type Lock, noSuchFile } from "../permissions/Policy.ts"
 
 /** Who pays, and what is left. */
@@ -36,6 +36,7 @@ export interface FileRow {
   /** In milliseconds since 1970. */
   readonly createdAt: number
   readonly modifiedAt: number
+  readonly attributes: Attributes
 }
 
 /** A place in the store as one caller sees it: the file there, and what the caller is to it, or would be to one there. */

@@ -4,10 +4,11 @@ import { SqlClient } from "effect/sql/SqlClient"
 import type { FileName } from "../../protocol/FileName.ts"
 import type { UploadId, Username } from "../../protocol/Identity.ts"
 import type { Refusal } from "../../protocol/Refusal.ts"
-import type { UploadMode, Written } from "../../protocol/Request.ts"
+import type { Attributes, UploadMode, Written } from "../../protocol/Request.ts"
 import { databaseRefusal } from "../Database.ts"
 import { SegmentId } from "./Extent.ts"
 import { bigints, bytes, instants, uuids } from "./parameters.ts"
+import { type AttributeColumns, toAttributes } from "./rows.ts"
 
 export interface Upload {
   readonly uploadId: UploadId
@@ -20,6 +21,7 @@ export interface Upload {
   readonly position: number | undefined
   readonly expected: number | undefined
   readonly segment: SegmentId
+  readonly attributes: Attributes
 }
 
 /** Bytes that are durable, and the checksums of the blocks that are whole in them. */
@@ -36,7 +38,7 @@ export interface SavedUpload {
   readonly runs: ReadonlyArray<Run>
 }
 
-interface Row {
+interface Row extends AttributeColumns {
   readonly upload_id: UploadId
   readonly user_id: number
   readonly owner_id: number
@@ -81,18 +83,20 @@ export class UploadRepo extends Context.Service<UploadRepo, {
         insert: (upload, expiresAt) =>
           sql`
             insert into uploads (
-              upload_id, user_id, owner_id, name, mode, size, position, expected_version, segment_id, expires_at
+              upload_id, user_id, owner_id, name, mode, size, position, expected_version, segment_id, expires_at,
+              modified_ms, executable
             ) values (
               ${upload.uploadId}, ${upload.userId}::bigint, ${upload.ownerId}::bigint, ${upload.name}, ${upload.mode},
               ${upload.size ?? null}::bigint, ${upload.position ?? null}::bigint, ${upload.expected ?? null}::bigint,
-              ${upload.segment}, ${expiresAt}
+              ${upload.segment}, ${expiresAt}, ${upload.attributes.modified_ms ?? null}::bigint,
+              ${upload.attributes.executable ?? null}::boolean
             )`.pipe(Effect.mapError(databaseRefusal), Effect.asVoid),
 
         find: (uploadId, userId) =>
           sql<Row>`
             select
               p.upload_id, p.user_id, p.owner_id, u.username as owner, p.name, p.mode, p.size, p.position,
-              p.expected_version, p.segment_id, p.outcome,
+              p.expected_version, p.segment_id, p.outcome, p.modified_ms, p.executable,
               r.position as run_position, r.length as run_length, r.checksums as run_checksums
             from uploads p
             join users u on u.user_id = p.owner_id
@@ -114,7 +118,8 @@ export class UploadRepo extends Context.Service<UploadRepo, {
                     size: row.size ?? undefined,
                     position: row.position ?? undefined,
                     expected: row.expected_version ?? undefined,
-                    segment: SegmentId(row.segment_id)
+                    segment: SegmentId(row.segment_id),
+                    attributes: toAttributes(row)
                   },
                   outcome: row.outcome ?? undefined,
                   runs: rows.flatMap((run) =>

@@ -202,6 +202,7 @@ export class Uploads extends Context.Service<Uploads, {
           segment: size === 0 ? undefined : upload.segment,
           spans: spansOf(upload.segment, 0, size, checksums),
           sha256,
+          attributes: upload.attributes,
           upload: upload.uploadId
         })
         yield* sessions.end(session)
@@ -240,7 +241,8 @@ export class Uploads extends Context.Service<Uploads, {
               size,
               position,
               expected,
-              segment
+              segment,
+              attributes: body.attributes ?? {}
             },
             new Date(sessions.expiryOf(now))
           )

@@ -3,6 +3,7 @@ import { Duration } from "effect"
 import { type Fragment, fragment, literal, parameter } from "effect/sql/Statement"
 import type { FileName } from "../../protocol/FileName.ts"
 import type { Sha256, Username } from "../../protocol/Identity.ts"
+import type { Attributes } from "../../protocol/Request.ts"
 import { type RightsColumns, toLock } from "../permissions/rights.ts"
 import { type Extent, SegmentId } from "./Extent.ts"
 import type { FileRow, Owner } from "./Rules.ts"
@@ -16,7 +17,13 @@ export interface OwnerColumns {
   readonly files_limit: number
 }
 
-export interface FileColumns {
+/** Of a file, a version or an upload. */
+export interface AttributeColumns {
+  readonly modified_ms: number | null
+  readonly executable: boolean | null
+}
+
+export interface FileColumns extends AttributeColumns {
   readonly file_id: number
   readonly name: FileName
   readonly public: boolean
@@ -46,7 +53,8 @@ const columns = (list: string) => fragment([literal(list)])
 
 /** Of `files f`. */
 export const fileColumns = columns(
-  "f.file_id, f.name, f.public, f.size, f.version, encode(f.sha256, 'hex') as sha256, f.created_at, f.modified_at"
+  `f.file_id, f.name, f.public, f.size, f.version, encode(f.sha256, 'hex') as sha256, f.created_at, f.modified_at,
+  f.modified_ms, f.executable`
 )
 
 /** Of `extents e`. */
@@ -74,6 +82,11 @@ export const toOwner = (row: OwnerColumns): Owner => ({
   filesLimit: row.files_limit
 })
 
+export const toAttributes = ({ executable, modified_ms }: AttributeColumns): Attributes => ({
+  ...(modified_ms === null ? {} : { modified_ms }),
+  ...(executable === null ? {} : { executable })
+})
+
 /** A file whose rights are of no interest: one that was deleted. */
 export const toFile = (row: FileColumns): FileRow => ({
   fileId: row.file_id,
@@ -84,7 +97,8 @@ export const toFile = (row: FileColumns): FileRow => ({
   isPublic: row.public,
   lock: undefined,
   createdAt: row.created_at.getTime(),
-  modifiedAt: row.modified_at.getTime()
+  modifiedAt: row.modified_at.getTime(),
+  attributes: toAttributes(row)
 })
 
 /** A file with what `joinRights` found of it. */

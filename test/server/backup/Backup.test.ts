@@ -69,6 +69,7 @@ describe("a backup", () => {
           await mkdir(dataDir)
           await TestDatabase.seedDataDir(dataDir)
         })
+        const attributes = { modified_ms: 1_795_334_100_123, executable: true }
         const made = yield* Effect.gen(function*() {
           const files = yield* FileStore
           const caller = yield* Storage.newUser()
@@ -91,7 +92,7 @@ describe("a backup", () => {
           assert.isAbove(after, before, "the writer went on")
 
           yield* backUp(root)
-          yield* files.create(caller, { name: name("later") }, [randomBytes(1000)])
+          yield* files.create(caller, { name: name("later"), attributes }, [randomBytes(1000)])
           const third = yield* backUp(root)
           assert.strictEqual(third.bytes_copied, 1000)
           assert.strictEqual((yield* backUp(root)).bytes_copied, 0)
@@ -121,6 +122,7 @@ describe("a backup", () => {
           const fsck = yield* Fsck
           assert.deepInclude(yield* fsck.check({ repair: false }), { problems: 0, files: 4 })
           const files = yield* FileStore
+          assert.deepStrictEqual((yield* files.queryFile(caller, { name: name("later") })).attributes, attributes)
           yield* files.restore(caller, { name: name("gone") })
           assert.strictEqual((yield* contentOf(caller, "gone")).toString(), "deleted")
           yield* files.create(caller, { name: name("new") }, [Buffer.from("new")])

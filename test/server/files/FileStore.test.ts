@@ -4,6 +4,7 @@ import { SqlClient } from "effect/sql/SqlClient"
 import { createHash, randomBytes } from "node:crypto"
 import { open } from "node:fs/promises"
 import { join } from "node:path"
+import type { FileName } from "../../../src/protocol/FileName.ts"
 import { Sha256, Username } from "../../../src/protocol/Identity.ts"
 import type { GrantRole } from "../../../src/protocol/Permission.ts"
 import type { Refusal } from "../../../src/protocol/Refusal.ts"
@@ -239,6 +240,57 @@ it.layer(layer, { timeout: 60_000 })("FileStore", (it) => {
   })
 
   describe("versions", () => {
+    it.effect("keep what their content was where it came from, and take it along", () =>
+      Effect.gen(function*() {
+        const files = yield* FileStore
+        const caller = yield* Storage.newUser()
+        const name = Storage.name("run.sh")
+        const attributes = { modified_ms: -1234, executable: true }
+        const of = (name: FileName) => Effect.map(files.queryFile(caller, { name }), (info) => info.attributes)
+        yield* files.create(caller, { name, attributes }, bytes("one"))
+        assert.deepStrictEqual(yield* of(name), attributes)
+        assert.deepStrictEqual((yield* read(caller, "run.sh")).head.attributes, attributes)
+        // Other content is of another time; a program stays one.
+        yield* files.append(caller, { name }, bytes("two"))
+        assert.deepStrictEqual(yield* of(name), { executable: true })
+        yield* files.write(caller, { name, attributes: { modified_ms: 5 } }, bytes("three"))
+        assert.deepStrictEqual(yield* of(name), { modified_ms: 5, executable: true })
+        yield* files.write(caller, { name, attributes: { executable: false } }, bytes("four"))
+        assert.deepStrictEqual(yield* of(name), { executable: false })
+        const { upload_id } = yield* files.uploadBegin(caller, {
+          name,
+          mode: "replace",
+          attributes: { modified_ms: 7 }
+        })
+        yield* files.uploadPart(caller, { upload_id, offset: 0 }, bytes("five"))
+        yield* files.uploadCommit(caller, { upload_id, sha256: sha256(Buffer.from("five")) })
+        const { versions } = yield* files.queryVersions(caller, { name })
+        assert.deepStrictEqual(versions.map((one) => one.attributes), [
+          { modified_ms: 7, executable: false },
+          { executable: false },
+          { modified_ms: 5, executable: true },
+          { executable: true },
+          attributes
+        ])
+        assert.deepStrictEqual((yield* read(caller, "run.sh", { version: 1 })).head.attributes, attributes)
+        yield* files.restore(caller, { name, version: 1 })
+        assert.deepStrictEqual(yield* of(name), attributes)
+        const copy = Storage.name("copy")
+        const renamed = Storage.name("renamed")
+        yield* files.copy(caller, { name, new_name: copy })
+        yield* files.rename(caller, { name, new_name: renamed })
+        yield* files.delete(caller, { name: renamed })
+        yield* files.restore(caller, { name: renamed })
+        assert.deepStrictEqual([yield* of(copy), yield* of(renamed)], [attributes, attributes])
+        yield* files.create(caller, { name }, bytes("none"))
+        assert.isUndefined(yield* of(name))
+        const sql = yield* SqlClient
+        const strays = yield* sql`
+          select f.name from files f join versions v on v.file_id = f.file_id and v.version = f.version
+          where (v.modified_ms, v.executable) is distinct from (f.modified_ms, f.executable)`
+        assert.deepStrictEqual(strays, [])
+      }))
+
     it.effect("stay readable, can be listed and restored", () =>
       Effect.gen(function*() {
         const files = yield* FileStore

@@ -32,7 +32,8 @@ it.layer(UploadRepo.layer.pipe(Layer.provideMerge(TestDatabase.pglite)), { timeo
         size: undefined,
         position: undefined,
         expected: undefined,
-        segment: SegmentId(randomUUID())
+        segment: SegmentId(randomUUID()),
+        attributes: {}
       }, expiresAt)
       for (const blocks of [2, 2, 3, 1]) yield* repo.save(uploadId, [run(blocks)], expiresAt)
       assert.deepStrictEqual((yield* repo.find(uploadId, userId))?.runs, [run(3)])
