@@ -16,7 +16,7 @@ import {
   type ResultOf
 } from "../protocol/Request.ts"
 import { type NotLoggedIn, ProtocolError } from "./ClientError.ts"
-import type { RequestMessage } from "./Connection.ts"
+import type { Connection, RequestMessage } from "./Connection.ts"
 import { type Link, type LinkError, withRetry } from "./Link.ts"
 import { ask } from "./Reply.ts"
 import { plainText } from "./ServerText.ts"
@@ -34,12 +34,16 @@ export interface CallOptions {
   readonly data?: Uint8Array | undefined
   /** The auth component of requests that are proven by a password or a refresh digest. */
   readonly auth?: object | undefined
+  /** A lane to send it by, as long as that works. */
+  readonly by?: Connection | undefined
 }
 
 export type CallError = LinkError | NotLoggedIn
 
 export interface Api {
   readonly session: Session
+  /** How long a request and its answer are on their way, at least. */
+  readonly roundTripMillis: () => number
   /** One request, one answer. The data must not change before the effect has ended. */
   readonly call: <K extends RequestName>(
     name: K,
@@ -87,8 +91,12 @@ const messageOf = (name: RequestName, auth: Uint8Array, body: Uint8Array): Reque
 
 export const makeApi = Effect.fnUntraced(
   function*(link: Link, device: DeviceId): Effect.fn.Return<Api, never, Scope.Scope> {
-    const send = <K extends RequestName>(name: K, message: RequestMessage): Effect.Effect<ResultOf<K>, LinkError> =>
-      withRetry(link, name, Requests[name].idempotent, (connection) => ask(connection, message)).pipe(
+    const send = <K extends RequestName>(
+      name: K,
+      message: RequestMessage,
+      by?: Connection
+    ): Effect.Effect<ResultOf<K>, LinkError> =>
+      withRetry(link, name, Requests[name].idempotent, (connection) => ask(connection, message), by).pipe(
         Effect.flatMap((answer) => Effect.fromResult(decodeAnswer(name, answer)))
       )
 
@@ -112,10 +120,11 @@ export const makeApi = Effect.fnUntraced(
 
     return {
       session,
+      roundTripMillis: link.roundTripMillis,
       authorised,
       call: <K extends RequestName>(name: K, input: InputOf<K>, options: CallOptions = {}) =>
         Requests[name].auth === "token"
-          ? authorised(name, input, (message) => send(name, { ...message, data: options.data ?? NOTHING }))
+          ? authorised(name, input, (message) => send(name, { ...message, data: options.data ?? NOTHING }, options.by))
           : proven(name, input, options.auth)
     }
   }

@@ -43,6 +43,7 @@ export interface Exchange {
 
 interface Entry {
   readonly request: RequestMessage
+  sentAt: number
   /** `undefined` once nobody waits: what still arrives is dropped. */
   exchange: Exchange | undefined
   written: boolean
@@ -82,6 +83,7 @@ export class Connection {
   /** When the server last got on with what it owes, and what has come since. */
   private progressAt = 0
   private received = 0
+  private roundTrip = Number.POSITIVE_INFINITY
   private leaving = false
   private loss: Loss | undefined
 
@@ -118,6 +120,16 @@ export class Connection {
     return this.loss === undefined && !this.leaving
   }
 
+  /** Nothing is asked that is not answered. */
+  get idle(): boolean {
+    return this.inFlight.size === 0 && this.small.size === 0 && this.large.size === 0
+  }
+
+  /** The shortest time in which the server has answered a small request; 0 before the first. */
+  get roundTripMillis(): number {
+    return this.roundTrip === Number.POSITIVE_INFINITY ? 0 : this.roundTrip
+  }
+
   /** Sends a request when its turn comes, and returns its id. */
   send(request: RequestMessage, exchange: Exchange): number {
     const id = ++this.lastId
@@ -126,7 +138,7 @@ export class Connection {
       return id
     }
     const waiting = isLarge(request) ? this.large : this.small
-    waiting.set(id, { request, exchange, written: false, early: undefined })
+    waiting.set(id, { request, sentAt: 0, exchange, written: false, early: undefined })
     this.pump()
     return id
   }
@@ -186,6 +198,7 @@ export class Connection {
       finish: false
     })
     const apart = isLarge(entry.request)
+    entry.sentAt = performance.now()
     const head = Buffer.concat(apart ? [header, auth, body] : [header, auth, body, data])
     const onWritten = () => {
       entry.written = true
@@ -244,6 +257,7 @@ export class Connection {
     if (header.id === 0) return this.onAnnouncement(message)
     const entry = this.inFlight.get(header.id)
     if (entry === undefined) return
+    if (!isLarge(entry.request)) this.roundTrip = Math.min(this.roundTrip, performance.now() - entry.sentAt)
     if (header.more) {
       entry.exchange?.onReply(message)
     } else if (entry.written || !isSuccess(header.code)) {

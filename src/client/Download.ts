@@ -20,7 +20,7 @@ import type { DownloadOptions, Transferred } from "./FipClient.ts"
 import type { Journal, Journals } from "./Journal.ts"
 import type { Link } from "./Link.ts"
 import { attempt, targetOf } from "./LocalFile.ts"
-import { openReading, type Reading } from "./Reading.ts"
+import { type OpenOptions, openReading, type Reading } from "./Reading.ts"
 import { checkPlace, openSink, reopenSink, type Sink } from "./Sink.ts"
 
 const MiB = 1024 * 1024
@@ -101,7 +101,7 @@ class Follower {
 const openOne = (
   { api, link }: DownloadServices,
   file: FileRef,
-  options: { readonly version?: number | undefined; readonly position?: number }
+  options: OpenOptions
 ) =>
   Effect.acquireRelease(
     openReading(api, link, file, options),
@@ -140,7 +140,7 @@ const downloadTo = Effect.fnUntraced(function*(
   services: DownloadServices,
   file: FileRef,
   target: string,
-  { onProgress = () => {}, syncFolder = true, version }: DownloadOptions
+  { connections, onProgress = () => {}, syncFolder = true, version }: DownloadOptions
 ): Effect.fn.Return<Transferred, TransferError, Scope.Scope> {
   const { api, journals, onNotice } = services
   const user = Option.match(yield* api.session.identity, { onNone: () => "", onSome: ({ username }) => username })
@@ -157,7 +157,7 @@ const downloadTo = Effect.fnUntraced(function*(
     held: Journal | undefined
   ): Effect.fn.Return<Transferred, TransferError, Scope.Scope> {
     yield* checkPlace(target)
-    const reading = yield* openOne(services, file, { version })
+    const reading = yield* openOne(services, file, { version, connections: connections ?? "auto" })
     const { sha256, size } = reading.head
     // Of what has no hash yet, nobody can say later whether it is still the same.
     const journal = reading.incomplete && sha256 !== undefined ? held ?? (yield* journals.open(key)) : undefined
@@ -196,7 +196,7 @@ const downloadTo = Effect.fnUntraced(function*(
     )
     if (opened === undefined || opened.position === 0) return yield* new Unusable({ message: "" })
     const { position, sink } = opened
-    const reading = yield* openOne(services, file, { version, position })
+    const reading = yield* openOne(services, file, { version, connections: connections ?? "auto", position })
     if (reading.head.sha256 !== head.sha256 || reading.head.size !== head.size) {
       return yield* new Unusable({ message: `${file.name} changed since its download was interrupted` })
     }

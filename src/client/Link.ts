@@ -36,6 +36,8 @@ export interface Link {
   readonly connection: Effect.Effect<Connection, ConnectError | TrustError>
   /** A lane, for one reader at a time. */
   readonly takeLane: Effect.Effect<Connection, ConnectError | TrustError>
+  /** How long a request and its answer are on their way, at least. */
+  readonly roundTripMillis: () => number
   /** Gives a lane back. One that still has something on it is closed. */
   readonly releaseLane: (lane: Connection, clean: boolean) => void
 }
@@ -113,6 +115,7 @@ export const makeLink = Effect.fnUntraced(function*(
 
   return {
     connection: Effect.suspend(() => current.usable ? Effect.succeed(current) : reconnect),
+    roundTripMillis: () => current.roundTripMillis,
     takeLane: Effect.suspend(() => {
       for (const [lane, timer] of idleLanes) {
         idleLanes.delete(lane)
@@ -141,20 +144,24 @@ const explain = ({ loss, sent }: Unanswered, what: string, idempotent: boolean):
 
 /**
  * Runs a request, and runs it again where its connection broke and that is safe: when nothing of it was sent, or when
- * doing it twice is doing it once.
+ * doing it twice is doing it once. `by` is a lane to send it by the first time.
  */
 export const withRetry = <A>(
   link: Link,
   what: string,
   idempotent: boolean,
-  use: (connection: Connection) => Effect.Effect<A, Refusal | Unanswered>
+  use: (connection: Connection) => Effect.Effect<A, Refusal | Unanswered>,
+  by?: Connection
 ): Effect.Effect<A, LinkError> => {
   const attempt = (number: number): Effect.Effect<A, LinkError> =>
-    Effect.flatMap(link.connection, use).pipe(
-      Effect.catchTag("Unanswered", (lost) =>
-        number < MAX_ATTEMPTS && lost.loss._tag !== "ProtocolError" && (idempotent || !lost.sent)
-          ? attempt(number + 1)
-          : Effect.fail(explain(lost, what, idempotent)))
+    (number === 1 && by?.usable === true ? use(by) : Effect.flatMap(link.connection, use)).pipe(
+      Effect.catchTag(
+        "Unanswered",
+        (lost) =>
+          number < MAX_ATTEMPTS && lost.loss._tag !== "ProtocolError" && (idempotent || !lost.sent)
+            ? attempt(number + 1)
+            : Effect.fail(explain(lost, what, idempotent))
+      )
     )
   return attempt(1)
 }

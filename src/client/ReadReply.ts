@@ -43,12 +43,12 @@ export interface Lane {
   readonly close: () => void
 }
 
-const headOf = (message: ReplyMessage | undefined): Result.Result<ReadHead, ProtocolError> =>
+export const headOf = (message: ReplyMessage | undefined): Result.Result<ReadHead, ProtocolError> =>
   message === undefined
     ? Result.fail(new ProtocolError({ message: "the server's answer to Read is empty" }))
     : decodeAnswer("Read", message.body)
 
-const partOf = (message: ReplyMessage): Result.Result<Part, ProtocolError> => {
+export const partOf = (message: ReplyMessage): Result.Result<Part, ProtocolError> => {
   const { body, data, header } = message
   if (header.more || body.length === 0) return Result.succeed({ chunks: data, sha256: undefined })
   return Result.match(decodeReadTail(body), {

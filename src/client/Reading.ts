@@ -1,6 +1,6 @@
 /**
  * Reading a file. Its beginning comes on the connection for requests, in one round trip; what is left of a larger one
- * comes on a lane, as fast as it is taken.
+ * comes on a lane, as fast as it is taken, or on several (Stripes.ts).
  *
  * Invariants: all bytes are of one version, also when a lane breaks and the next goes on where it ended; a reading that
  * was opened has its version secured; a whole file ends only when its hash was found right.
@@ -18,6 +18,13 @@ import type { ReadOptions } from "./FipClient.ts"
 import { type Link, MAX_ATTEMPTS } from "./Link.ts"
 import { collect, type Collected, type Lane, openLane, type Part } from "./ReadReply.ts"
 import type { Unanswered } from "./Reply.ts"
+import { openStripes } from "./Stripes.ts"
+import { connectionsFor } from "./Ways.ts"
+
+export interface OpenOptions extends ReadOptions {
+  /** For what is left. One, unless it is given or may be chosen by distance (`auto`). */
+  readonly connections?: number | "auto" | undefined
+}
 
 export type ReadError = CallError | IntegrityError
 
@@ -36,17 +43,20 @@ export class Reading {
   /** The next byte to give. */
   private at: number
   private parts: ReadonlyArray<Part>
-  private lane: Lane | undefined
+  private lane: Omit<Lane, "head"> | undefined
+  /** How many to use; one as soon as one of several has broken. */
+  private connections: number | "auto"
   /** Bytes that the lane brings again. */
   private skip = 0
   private expected: Sha256 | undefined
   private digest: Sha256 | undefined
   private attempts = 0
 
-  constructor(api: Api, link: Link, file: FileRef, options: ReadOptions, { head, parts }: Collected) {
+  constructor(api: Api, link: Link, file: FileRef, options: OpenOptions, { head, parts }: Collected) {
     this.api = api
     this.link = link
     this.file = file
+    this.connections = options.connections ?? 1
     const rest = Math.max(0, head.size - head.position)
     this.at = head.position
     this.end = head.position + Math.min(rest, options.limit ?? rest)
@@ -85,6 +95,22 @@ export class Reading {
     // A hash that is not known beforehand comes at the end of a reading of the whole.
     const again = this.hashless
     const from = again ? 0 : this.here
+    const asked = this.connections === "auto" ? undefined : this.connections
+    const connections = connectionsFor(this.link, this.end - from, asked)
+    if (connections === 1 || again) return this.secureOne(from, again)
+    this.connections = 1
+    const { end: to, file, head: { version } } = this
+    return Effect.matchEffect(openStripes(this.api, this.link, { file, version, from, to, connections }), {
+      onSuccess: (lane) => {
+        this.lane = lane
+        this.skip = 0
+        return Effect.void
+      },
+      onFailure: (error) => error._tag === "Unanswered" ? this.secureOne(from, again) : Effect.fail(error)
+    })
+  })
+
+  private secureOne(from: number, again: boolean): Effect.Effect<void, ReadError> {
     const range = again ? {} : { position: from, limit: this.end - from }
     return this.api.authorised(
       "Read",
@@ -99,7 +125,7 @@ export class Reading {
         ? Effect.void
         : Effect.fail(wrong("it is about another range or version"))
     }))
-  })
+  }
 
   /** Gives back what the reading holds. Idempotent. */
   close(): void {
@@ -162,7 +188,7 @@ export const openReading = (
   api: Api,
   link: Link,
   file: FileRef,
-  options: ReadOptions = {}
+  options: OpenOptions = {}
 ): Effect.Effect<Reading, ReadError> => {
   const { limit = MAX_DATA_BYTES, position = 0, version } = options
   const attempt = (number: number): Effect.Effect<Reading, ReadError> =>

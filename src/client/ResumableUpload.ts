@@ -20,8 +20,10 @@ import { type BlockRange, BlockSums } from "./BlockSums.ts"
 import { IntegrityError, type TransferError } from "./ClientError.ts"
 import type { OnProgress } from "./FipClient.ts"
 import type { Journal, Journals } from "./Journal.ts"
+import type { Link } from "./Link.ts"
 import { changedWhileSent, type FilePart, partsIn, type Source } from "./LocalFile.ts"
-import { abort, sendPart, type Target, WINDOW } from "./Upload.ts"
+import { abort, sendPart, type Target } from "./Upload.ts"
+import { openWays } from "./Ways.ts"
 
 /** Blocks of a claim, as many as the wire has room for. */
 const CLAIM_BLOCKS = 1024
@@ -46,8 +48,11 @@ const decodeSums = Schema.decodeUnknownOption(Schema.Tuple([Schema.Number, Schem
 
 export interface ResumableUpload {
   readonly api: Api
+  readonly link: Link
   readonly journals: Journals
   readonly target: Target
+  /** How many to use; chosen by distance where nobody says. */
+  readonly connections: number | undefined
   readonly localPath: string
   readonly source: Source
   readonly onProgress: OnProgress
@@ -220,11 +225,13 @@ export const sendResumably = Effect.fnUntraced(function*(
   })
 
   /** Sends what is missing. */
-  const sendMissing = (work: Work, hash: Hash | undefined) => {
+  const sendMissing = Effect.fnUntraced(function*(work: Work, hash: Hash | undefined) {
     const { received, sums, uploadId } = work
     const parts = missing(received, size).flatMap(([from, to]) => partsIn(from, to))
     const blocks = source.blocks(parts)
-    let acknowledged = size - parts.reduce((sum, [from, to]) => sum + to - from, 0)
+    const unsent = parts.reduce((sum, [from, to]) => sum + to - from, 0)
+    const ways = yield* openWays(upload.link, unsent, upload.connections)
+    let acknowledged = size - unsent
     onProgress({ bytes: acknowledged, total: size })
     const nextPart = (index: number) =>
       Effect.flatMap(blocks.next, (block) => {
@@ -236,16 +243,16 @@ export const sendResumably = Effect.fnUntraced(function*(
         hash?.update(block)
         return Effect.succeed([{ block, offset: part[0] }, index + 1] as const)
       })
-    return Stream.unfold(0, nextPart).pipe(
+    return yield* Stream.unfold(0, nextPart).pipe(
       Stream.mapEffect((part) =>
-        Effect.map(sendPart(api, uploadId, part), () => {
+        Effect.map(sendPart(api, uploadId, part, ways.next()), () => {
           acknowledged += part.block.length
           blocks.release(part.block)
           onProgress({ bytes: acknowledged, total: size })
-        }), { concurrency: WINDOW, unordered: true }),
+        }), { concurrency: ways.window, unordered: true }),
       Stream.runDrain
     )
-  }
+  }, Effect.scoped)
 
   const finish = (work: Work, round: number): Effect.Effect<Written, TransferError> =>
     Effect.gen(function*() {

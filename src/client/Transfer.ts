@@ -9,12 +9,14 @@ import type { Api } from "./Api.ts"
 import type { TransferError } from "./ClientError.ts"
 import type { UploadOptions } from "./FipClient.ts"
 import type { Journals } from "./Journal.ts"
+import type { Link } from "./Link.ts"
 import { openSource, partsIn, type Source } from "./LocalFile.ts"
 import { sendResumably } from "./ResumableUpload.ts"
 import { send } from "./Upload.ts"
 
 export interface UploadServices {
   readonly api: Api
+  readonly link: Link
   readonly journals: Journals
   readonly onNotice: (message: string) => void
 }
@@ -35,12 +37,12 @@ const hashOf = (source: Source): Effect.Effect<Sha256 | undefined> => {
 /** Sends a local file; what one message has no room for, so that another run can go on with it. */
 export const upload = Effect.fnUntraced(
   function*(
-    { api, journals, onNotice }: UploadServices,
+    { api, journals, link, onNotice }: UploadServices,
     localPath: string,
     file: FileRef,
     options: UploadOptions = {}
   ): Effect.fn.Return<Written, TransferError, Scope.Scope> {
-    const { expectedVersion, hash = false, mode = "write", onProgress = () => {}, position } = options
+    const { connections, expectedVersion, hash = false, mode = "write", onProgress = () => {}, position } = options
     const source = yield* openSource(localPath)
     // What is put into another file says nothing of the whole.
     const attributes = mode === "append" || mode === "patch" ? undefined : source.attributes
@@ -49,7 +51,17 @@ export const upload = Effect.fnUntraced(
       const { sha256, written } = yield* send(api, target, source.blocks(partsIn(0, source.size)), onProgress)
       return { ...written, sha256 }
     }
-    const written = yield* sendResumably({ api, journals, target, localPath, source, onProgress, onNotice })
+    const written = yield* sendResumably({
+      api,
+      link,
+      journals,
+      target,
+      connections,
+      localPath,
+      source,
+      onProgress,
+      onNotice
+    })
     if (!hash || written.sha256 !== undefined) return written
     const sha256 = yield* hashOf(source)
     return sha256 === undefined ? written : { ...written, sha256 }

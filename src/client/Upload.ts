@@ -1,8 +1,8 @@
 /**
  * Sending content: in the request itself when it is small, in parts when it is not.
  *
- * Parts are on their way at the same time, `WINDOW` of them, each with its offset; what they carry is hashed in order
- * as it leaves, and the commit proves it. An upload that fails or is interrupted is aborted, unless the server cannot
+ * Parts are on their way at the same time, each with its offset and by one of the transfer's connections (Ways.ts);
+ * what they carry is hashed in order as it leaves, and the commit proves it. An upload that fails or is interrupted is aborted, unless the server cannot
  * be reached: it then forgets the upload by itself.
  */
 import { Cause, Effect, Exit, Stream } from "effect"
@@ -14,10 +14,9 @@ import type { Attributes, UploadMode, Written } from "../protocol/Request.ts"
 import type { Api } from "./Api.ts"
 import type { Blocks } from "./Blocks.ts"
 import { IntegrityError, ProtocolError, type TransferError } from "./ClientError.ts"
+import type { Connection } from "./Connection.ts"
 import type { OnProgress } from "./FipClient.ts"
-
-/** Parts on their way: at 1 MiB each, enough for 160 MiB/s over a round trip of 100 ms. */
-export const WINDOW = 16
+import { windowFor } from "./Ways.ts"
 
 const ABORT_TIMEOUT = "2 seconds"
 
@@ -75,8 +74,13 @@ export interface Part {
 }
 
 /** Sends one part and waits until the server has it. */
-export const sendPart = Effect.fnUntraced(function*(api: Api, upload_id: UploadId, { block, offset }: Part) {
-  const answer = yield* api.call("UploadPart", { upload_id, offset }, { data: block })
+export const sendPart = Effect.fnUntraced(function*(
+  api: Api,
+  upload_id: UploadId,
+  { block, offset }: Part,
+  by?: Connection
+) {
+  const answer = yield* api.call("UploadPart", { upload_id, offset }, { data: block, by })
   if (answer.offset !== offset || answer.length !== block.length) {
     return yield* new ProtocolError({ message: "the server acknowledged another part than the one it was sent" })
   }
@@ -121,7 +125,7 @@ const sendInParts = Effect.fnUntraced(function*(
   })
 
   return yield* Stream.unfold(0, nextPart).pipe(
-    Stream.mapEffect(sendOne, { concurrency: WINDOW, unordered: true }),
+    Stream.mapEffect(sendOne, { concurrency: windowFor(api.roundTripMillis()), unordered: true }),
     Stream.runDrain,
     Effect.flatMap(() => {
       const sha256 = Sha256.make(hash.digest("hex"))

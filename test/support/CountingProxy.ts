@@ -1,7 +1,16 @@
 /** A way to a server that stays when the server moves to another port, and counts the bytes that pass. */
 import { connect, createServer, type Server, type Socket } from "node:net"
 
+/** One connection that passes, or has passed. */
+export interface Line {
+  up: number
+  down: number
+  readonly cut: () => void
+}
+
 export class CountingProxy {
+  /** In the order in which they were made. */
+  readonly lines: Array<Line> = []
   /** From clients to the server, and back. */
   up = 0
   down = 0
@@ -31,12 +40,15 @@ export class CountingProxy {
   private pass(client: Socket): void {
     const server = connect(this.target, "127.0.0.1")
     const ends = [client, server] as const
+    const line: Line = { up: 0, down: 0, cut: () => ends.forEach((socket) => socket.destroy()) }
+    this.lines.push(line)
     for (const [index, socket] of ends.entries()) {
       const other = ends[1 - index] ?? client
       this.sockets.add(socket)
       socket.on("data", (chunk) => {
-        if (socket === client) this.up += chunk.length
-        else this.down += chunk.length
+        const way = socket === client ? "up" : "down"
+        this[way] += chunk.length
+        line[way] += chunk.length
         this.onPassed()
       })
       socket.pipe(other)

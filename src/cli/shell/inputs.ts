@@ -111,6 +111,11 @@ export const ifVersion = count("if-version", 1, "only if this is still the file'
     Flag.optional
   )
 
+/** Of transfers of one file. */
+export const connections = count("connections", 1, "how many connections to use for a large file, at most 16").pipe(
+  Flag.optional
+)
+
 export const recursive = (description: string) =>
   Flag.Boolean("recursive").pipe(
     Flag.withAlias("r"),

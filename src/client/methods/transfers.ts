@@ -18,6 +18,8 @@ export interface UploadOptions extends WriteOptions {
   readonly position?: number | undefined
   /** The result has a hash also where an upload was taken up and nobody knows it: the file is then read once more. */
   readonly hash?: boolean | undefined
+  /** Connections for a file of more than one message, 1 to 16; several to a server far away unless given, else one. */
+  readonly connections?: number | undefined
   readonly onProgress?: OnProgress | undefined
 }
 
@@ -25,6 +27,8 @@ export interface DownloadOptions {
   readonly version?: number | undefined
   /** False: the caller makes the names in the folder durable, once for many files. */
   readonly syncFolder?: boolean | undefined
+  /** As with an upload. */
+  readonly connections?: number | undefined
   readonly onProgress?: OnProgress | undefined
 }
 

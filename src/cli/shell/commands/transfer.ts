@@ -9,7 +9,7 @@ import { type FileRef, formatFileRef, parseFileRef } from "../../../protocol/Fil
 import type { Written } from "../../../protocol/Request.ts"
 import { TransferFailed, UsageError } from "../Failure.ts"
 import { formatBytes } from "../format.ts"
-import { ifVersion, localPath, position, recursive, target, targetOf, version } from "../inputs.ts"
+import { connections, ifVersion, localPath, position, recursive, target, targetOf, version } from "../inputs.ts"
 import { kindOf, lastPart } from "../localTree.ts"
 import { formatPlace, type Place, placeArgument } from "../places.ts"
 import { Progress, withProgress } from "../Progress.ts"
@@ -73,6 +73,7 @@ const upload = shellCommand({
         Argument.optional
       ),
     recursive: recursive("a folder and every file under it"),
+    connections,
     ifVersion
   },
   run: Effect.fnUntraced(function*(input) {
@@ -86,7 +87,8 @@ const upload = shellCommand({
       return yield* new UsageError({ message: `${local} is a folder: add --recursive` })
     }
     const file = yield* destination(local, place)
-    return sent(local, file, yield* send(local, file, { mode: "write", ...expected(ifVersion) }))
+    const connections = Option.getOrUndefined(input.connections)
+    return sent(local, file, yield* send(local, file, { mode: "write", connections, ...expected(ifVersion) }))
   })
 })
 
@@ -115,9 +117,10 @@ const download = shellCommand({
       Argument.optional
     ),
     recursive: recursive("a folder and every file under it"),
+    connections,
     version: version.pipe(Flag.optional)
   },
-  run: Effect.fnUntraced(function*({ local, place, recursive, version }) {
+  run: Effect.fnUntraced(function*({ connections, local, place, recursive, version }) {
     if (recursive) {
       if (Option.isSome(version)) return yield* new UsageError({ message: "--version is for one file" })
       return yield* downloadTree(place, Option.getOrUndefined(local))
@@ -133,6 +136,7 @@ const download = shellCommand({
       progress,
       client.download(file, destination, {
         version: Option.getOrUndefined(version),
+        connections: Option.getOrUndefined(connections),
         onProgress: progress.forFile()
       })
     ).pipe(Effect.mapError(failed(progress)))
