@@ -98,6 +98,7 @@ export class FileStore extends Context.Service<FileStore, {
   ) => Effect.Effect<UploadState, Refusal>
   readonly uploadCommit: (caller: Caller, body: BodyOf<"UploadCommit">) => Effect.Effect<Written, Refusal>
   readonly uploadAbort: (caller: Caller, uploadId: UploadId) => Effect.Effect<void, Refusal>
+  readonly queryUploads: (caller: Caller) => Effect.Effect<ResultOf<"QueryUploads">, Refusal>
 }>()("fip/server/FileStore") {
   static readonly layerNoDeps = Layer.effect(
     FileStore,
@@ -290,7 +291,8 @@ export class FileStore extends Context.Service<FileStore, {
         uploadPart: uploads.part,
         uploadStatus: uploads.status,
         uploadCommit: uploads.commit,
-        uploadAbort: uploads.abort
+        uploadAbort: uploads.abort,
+        queryUploads: uploads.list
       })
     })
   )

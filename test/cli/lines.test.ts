@@ -88,6 +88,8 @@ const LINES: ReadonlyArray<readonly [line: string, call: Call]> = [
   ["QUERY activity ~bob_jones/f --limit 5 --before 12", ["queryActivity", "~bob_jones/f", { limit: 5, before: 12 }]],
   ["QUERY permission f bob_jones", ["queryPermission", "~bob_jones/f"]],
   ["QUERY versions ~bob_jones/f", ["queryVersions", "~bob_jones/f"]],
+  ["QUERY uploads", ["queryUploads"]],
+  ["ABORT 4f9d2c1e-8a70-4b6c-9f3d-1c2b3a4d5e6f", ["abortUpload", "4f9d2c1e-8a70-4b6c-9f3d-1c2b3a4d5e6f"]],
 
   // Names and flags in any case, one dash or two; arguments and data as typed.
   ["create MyFile.TXT", ["create", "MyFile.TXT", ""]],

@@ -159,6 +159,8 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
         ...given({ ...options, file: undefined })
       ),
     queryVersions: (file) => answer({ owner: me, name: written.name, versions: [] }, "queryVersions", shown(file)),
+    queryUploads: answer({ uploads: [] }, "queryUploads"),
+    abortUpload: (upload) => answer({ upload_id: upload }, "abortUpload", upload),
     queryPermission: (file) =>
       answer({ owner: me, name: written.name, public: false, grants: [] }, "queryPermission", shown(file)),
     grant: (user, file, role, options) =>

@@ -8,6 +8,7 @@ import { readCommands } from "./commands/read.ts"
 import { sessionCommands } from "./commands/session.ts"
 import { sharingCommands } from "./commands/sharing.ts"
 import { transferCommands } from "./commands/transfer.ts"
+import { uploadCommands } from "./commands/uploads.ts"
 import { watchCommands } from "./commands/watch.ts"
 
 /** Lets HELP refer to the tree; the annotation keeps its type out of the tree's own. */
@@ -18,7 +19,7 @@ export const commandTree = Command.make("fip").pipe(
     { group: "session", commands: [...sessionCommands, helpCommand(root)] },
     { group: "account", commands: accountCommands },
     { group: "files", commands: [...readCommands, ...fileCommands] },
-    { group: "transfer", commands: transferCommands },
+    { group: "transfer", commands: [...transferCommands, ...uploadCommands] },
     { group: "sharing", commands: sharingCommands },
     { group: "queries", commands: [...queryCommands, ...watchCommands] }
   ])

@@ -58,6 +58,8 @@ export interface QueryMethods {
     options?: ActivityOptions
   ) => Effect.Effect<ResultOf<"QueryActivity">, RequestError>
   readonly queryVersions: (file: FileInput) => Effect.Effect<ResultOf<"QueryVersions">, RequestError>
+  /** One's own uploads that are not finished: what they hold of the server's disk, and until when. */
+  readonly queryUploads: Effect.Effect<ResultOf<"QueryUploads">, RequestError>
   readonly queryPermission: (file: ShareableInput) => Effect.Effect<ResultOf<"QueryPermission">, RequestError>
 
   /**
@@ -83,6 +85,7 @@ export const queryMethods = (api: Api): QueryMethods => {
         ? call("QueryActivity", { before, limit })
         : Effect.flatMap(refOf(file), (file) => call("QueryActivity", { ...file, before, limit })),
     queryVersions: (file) => Effect.flatMap(refOf(file), (file) => call("QueryVersions", file)),
+    queryUploads: call("QueryUploads", {}),
     queryPermission: (file) => Effect.flatMap(shareableOf(file), (file) => call("QueryPermission", file))
   }
 }

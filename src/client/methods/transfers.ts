@@ -1,7 +1,8 @@
 /** Transfers between the disk of this machine and the server. */
 import { Effect, Option, type Scope } from "effect"
-import type { UploadMode, Written } from "../../protocol/Request.ts"
-import type { TransferError } from "../ClientError.ts"
+import type { UploadId } from "../../protocol/Identity.ts"
+import type { ResultOf, UploadMode, Written } from "../../protocol/Request.ts"
+import type { RequestError, TransferError } from "../ClientError.ts"
 import { download, type DownloadServices } from "../Download.ts"
 import type { Journal } from "../Journal.ts"
 import { upload } from "../Transfer.ts"
@@ -53,6 +54,8 @@ export interface TransferMethods {
     localPath: string,
     options?: DownloadOptions
   ) => Effect.Effect<Transferred, TransferError>
+  /** Gives an upload up that is not finished: what has arrived of it is dropped. */
+  readonly abortUpload: (upload: UploadId) => Effect.Effect<ResultOf<"UploadAbort">, RequestError>
 
   /**
    * Notes on a transfer of several files, under a key of one's own, that outlive the process; `undefined` where none can
@@ -66,6 +69,7 @@ export const transferMethods = (transfers: DownloadServices): TransferMethods =>
     Effect.flatMap(refOf(file), (file) => upload(transfers, localPath, file, options)),
   download: (file, localPath, options) =>
     Effect.flatMap(refOf(file), (file) => download(transfers, file, localPath, options)),
+  abortUpload: (upload) => transfers.api.call("UploadAbort", { upload_id: upload }),
 
   transferNotes: (key) =>
     Effect.flatMap(transfers.api.session.identity, (user) =>

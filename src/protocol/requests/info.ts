@@ -14,6 +14,7 @@ import {
   ShareableTarget,
   Storage,
   Target,
+  UploadInfo,
   UserInfo,
   VersionInfo
 } from "./values.ts"
@@ -170,5 +171,14 @@ export const infoRequests = {
       /** Present when there may be more: pass it as `before`. */
       next: Schema.optionalKey(Count)
     })
+  }),
+  QueryUploads: define({
+    category: Category.INFO,
+    subcategory: 8192,
+    auth: "token",
+    idempotent: true,
+    body: Empty,
+    /** The caller's own that are not finished, on whosever files, those first that expire first. */
+    result: Schema.Struct({ uploads: Schema.Array(UploadInfo) })
   })
 } as const

@@ -210,6 +210,21 @@ export type ActivityInfo = typeof ActivityInfo.Type
 export const UploadMode = Schema.Literals(["create", "write", "replace", "append", "patch"])
 export type UploadMode = typeof UploadMode.Type
 
+/** An upload that is not finished. */
+export const UploadInfo = Schema.Struct({
+  upload_id: UploadId,
+  owner: Username,
+  name: FileName,
+  mode: UploadMode,
+  /** Bytes announced; absent when the client did not know. */
+  size: Schema.optionalKey(Count),
+  /** What is noted of it: what arrived in the last moments may be missing. */
+  received_bytes: Count,
+  /** When it is dropped, unless something is added to it. */
+  expires_at: Timestamp
+})
+export type UploadInfo = typeof UploadInfo.Type
+
 export const UploadState = Schema.Struct({
   upload_id: UploadId,
   /** Bytes announced; absent when the client did not know. */

@@ -38,6 +38,16 @@ export interface SavedUpload {
   readonly runs: ReadonlyArray<Run>
 }
 
+export interface ListedUpload {
+  readonly upload_id: UploadId
+  readonly owner: Username
+  readonly name: FileName
+  readonly mode: UploadMode
+  readonly size: number | null
+  readonly received_bytes: number
+  readonly expires_at: Date
+}
+
 interface Row extends AttributeColumns {
   readonly upload_id: UploadId
   readonly user_id: number
@@ -65,6 +75,8 @@ export class UploadRepo extends Context.Service<UploadRepo, {
     ownerId: number,
     except: UploadId | undefined
   ) => Effect.Effect<{ readonly uploads: number; readonly bytes: number }, Refusal>
+  /** Those of a user that are not finished, the first to expire first; a user has no more than a hundred. */
+  readonly list: (userId: number) => Effect.Effect<ReadonlyArray<ListedUpload>, Refusal>
   readonly save: (uploadId: UploadId, runs: ReadonlyArray<Run>, expiresAt: Date) => Effect.Effect<void, Refusal>
   /** Puts off the end of uploads that are in use. */
   readonly touch: (
@@ -147,6 +159,18 @@ export class UploadRepo extends Context.Service<UploadRepo, {
               ) as bytes`.pipe(
             Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: ([row]) => row ?? { uploads: 0, bytes: 0 } })
           ),
+
+        list: (userId) =>
+          sql<ListedUpload>`
+            select p.upload_id, u.username as owner, p.name, p.mode, p.size, r.bytes as received_bytes, p.expires_at
+            from uploads p
+            join users u on u.user_id = p.owner_id
+            cross join lateral (
+              select coalesce(sum(x.length), 0)::bigint as bytes from upload_runs x
+              where x.upload_id = p.upload_id offset 0
+            ) r
+            where p.user_id = ${userId}::bigint and p.outcome is null
+            order by p.expires_at, p.upload_id`.pipe(Effect.mapError(databaseRefusal)),
 
         save: (uploadId, runs, expiresAt) =>
           sql`

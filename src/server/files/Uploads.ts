@@ -76,6 +76,7 @@ export class Uploads extends Context.Service<Uploads, {
   /** Idempotent: a repeated commit gets the same answer, until the upload expires. */
   readonly commit: (caller: Caller, body: BodyOf<"UploadCommit">) => Effect.Effect<Written, Refusal>
   readonly abort: (caller: Caller, uploadId: UploadId) => Effect.Effect<void, Refusal>
+  readonly list: (caller: Caller) => Effect.Effect<ResultOf<"QueryUploads">, Refusal>
 }>()("fip/server/files/Uploads") {
   static readonly layer = Layer.effect(
     Uploads,
@@ -221,7 +222,7 @@ export class Uploads extends Context.Service<Uploads, {
           if (unfinished.uploads >= MAX_UNFINISHED) {
             return yield* refuse(
               "2:quota",
-              `you have ${unfinished.uploads} uploads that are not finished: finish or abort some, or wait until they expire`
+              `you have ${unfinished.uploads} uploads that are not finished: finish or abort some (QUERY uploads shows them), or wait until they expire`
             )
           }
           yield* Effect.fromResult(
@@ -274,7 +275,16 @@ export class Uploads extends Context.Service<Uploads, {
             ? Effect.fail(refuse("2:ibv", "a commit needs a hash of what was sent: sha256 or blocks_sha256", "sha256"))
             : sessions.use(caller, proof.upload_id, (session) => publish(session, caller, proof), Effect.succeed),
 
-        abort: (caller, uploadId) => sessions.use(caller, uploadId, sessions.drop)
+        abort: (caller, uploadId) => sessions.use(caller, uploadId, sessions.drop),
+
+        list: (caller) =>
+          Effect.map(repo.list(caller.userId), (rows) => ({
+            uploads: rows.map(({ expires_at, size, ...row }) => ({
+              ...row,
+              ...(size === null ? {} : { size }),
+              expires_at: timestamp(expires_at.getTime())
+            }))
+          }))
       })
     })
   )

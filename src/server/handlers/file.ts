@@ -24,6 +24,7 @@ type Name =
   | "UploadCommit"
   | "UploadAbort"
   | "QueryFile"
+  | "QueryUploads"
   | "QueryVersions"
   | "List"
 
@@ -81,6 +82,7 @@ export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | User
     QueryFile: ({ body, caller }) => Effect.map(files.queryFile(caller, body), (result) => ({ code: "1:qa", result })),
     QueryVersions: ({ body, caller }) =>
       Effect.map(files.queryVersions(caller, body), (result) => ({ code: "1:qa", result })),
+    QueryUploads: ({ caller }) => Effect.map(files.queryUploads(caller), (result) => ({ code: "1:qa", result })),
     List: ({ body, caller }) => Effect.map(files.list(caller, body), (result) => ({ code: "1:qa", result }))
   }
 })

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import type { UploadId } from "../../../src/protocol/Identity.ts"
+import { Sha256, type UploadId } from "../../../src/protocol/Identity.ts"
 import type { Caller } from "../../../src/server/Caller.ts"
 import { FileStore } from "../../../src/server/FileStore.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
@@ -8,6 +8,8 @@ import * as Storage from "./Storage.ts"
 
 const MiB = 1024 * 1024
 const piece = Buffer.alloc(MiB, 7)
+/** The hash of no bytes. */
+const nothing = Sha256.make("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 
 const begin = Effect.fnUntraced(function*(caller: Caller, name: string, size: number) {
   const files = yield* FileStore
@@ -45,6 +47,37 @@ it.layer(Layer.orDie(TestDatabase.pglite), { timeout: 60_000 })("uploads that ar
           yield* send(caller, second, 0, 50)
         }))
       }).pipe(Effect.scoped),
+    60_000
+  )
+
+  it.effect(
+    "are shown to whoever began them, and to nobody else, until they are finished or given up",
+    () =>
+      Effect.gen(function*() {
+        const files = yield* FileStore
+        const caller = yield* Storage.newUser()
+        const another = yield* Storage.newUser()
+        const shown = Effect.map(
+          files.queryUploads(caller),
+          ({ uploads }) => uploads.map(({ name, owner, size, upload_id }) => ({ name, owner, size, upload_id }))
+        )
+        const owner = caller.username
+        const first = {
+          name: Storage.name("first"),
+          owner,
+          size: 2 * MiB,
+          upload_id: yield* begin(caller, "first", 2 * MiB)
+        }
+        const second = { name: Storage.name("second"), owner, size: 0, upload_id: yield* begin(caller, "second", 0) }
+        assert.sameDeepMembers([...yield* shown], [first, second])
+        assert.deepStrictEqual((yield* files.queryUploads(another)).uploads, [])
+        assert.strictEqual((yield* Effect.flip(files.uploadAbort(another, first.upload_id))).code, "2:nf")
+        yield* files.uploadAbort(caller, first.upload_id)
+        assert.deepStrictEqual(yield* shown, [second])
+        const { upload_id } = second
+        yield* files.uploadCommit(caller, { upload_id, sha256: nothing })
+        assert.deepStrictEqual(yield* shown, [])
+      }).pipe(Effect.provide(Storage.layer())),
     60_000
   )
 

@@ -11,6 +11,7 @@ import { table } from "../Output.ts"
 import { CommandFacts, shellCommand } from "../ShellCommand.ts"
 import { list } from "./list.ts"
 import { queryFile, queryPermission, queryVersions } from "./queriesOfFiles.ts"
+import { queryUploads } from "./uploads.ts"
 
 const STORAGE = "`bytes_used`, `bytes_limit`, `files_used`, `files_limit`"
 
@@ -183,14 +184,14 @@ const activity = shellCommand({
 })
 
 const query = Command.make("query").pipe(
-  Command.withDescription("Ask about storage, user, file, permission, sessions, versions or activity"),
+  Command.withDescription("Ask about storage, user, file, permission, sessions, versions, uploads or activity"),
   Command.annotate(CommandFacts, {
     title: "QUERY",
     kind: "request",
     publicWords: Number.POSITIVE_INFINITY,
     json: "depends on what is asked"
   }),
-  Command.withSubcommands([storage, user, queryFile, queryPermission, sessions, queryVersions, activity])
+  Command.withSubcommands([storage, user, queryFile, queryPermission, sessions, queryVersions, queryUploads, activity])
 )
 
 export const queryCommands = [list, query] as const
