@@ -1,71 +1,18 @@
 /** Recursive UPLOAD and DOWNLOAD: what is to move is settled first, then several files move at once. */
-import { Effect, Semaphore, Stream } from "effect"
+import { Effect, Stream } from "effect"
 import path from "node:path"
-import type { ClientError } from "../../../client/ClientError.ts"
 import { FipClient } from "../../../client/FipClient.ts"
 import type { FileFacts } from "../../../client/LocalFile.ts"
-import { type FileRef, formatFileRef, parseFileName } from "../../../protocol/FileName.ts"
-import { MAX_IN_FLIGHT } from "../../../protocol/Limits.ts"
+import { parseFileName } from "../../../protocol/FileName.ts"
 import { refuse } from "../../../protocol/Refusal.ts"
-import type { FileInfo, Written } from "../../../protocol/Request.ts"
-import { TransferFailed, UsageError } from "../Failure.ts"
+import type { FileInfo } from "../../../protocol/Request.ts"
+import { UsageError } from "../Failure.ts"
 import { formatBytes, formatCount } from "../format.ts"
 import { kindOf, lastPart, makeFolders, makeRoot, pathBelow, syncFolders, walk } from "../localTree.ts"
+import { type Move, moveAll, type Moved } from "../moves.ts"
 import { formatPlace, type Place } from "../places.ts"
-import { Progress, withProgress } from "../Progress.ts"
 import { JsonMode, note } from "../Report.ts"
 import { localFacts, openTreeNotes } from "../treeNotes.ts"
-
-/** Small files that move at once: as many as a connection has requests in flight. */
-const AT_ONCE = MAX_IN_FLIGHT
-
-/** A file takes one place for each so many bytes, and no more than a quarter of them: it has many parts in flight itself. */
-const PLACE_BYTES = 256 * 1024
-
-const placesOf = ({ size }: Move): number => Math.min(Math.max(1, Math.ceil(size / PLACE_BYTES)), AT_ONCE / 4)
-
-interface Move {
-  readonly file: FileRef
-  readonly local: string
-  readonly size: number
-}
-
-const total = (moves: ReadonlyArray<Move>): number => moves.reduce((sum, move) => sum + move.size, 0)
-
-/** A file that has arrived: `local` is its path here. */
-type Moved = Written & { readonly local: string }
-
-/** Moves files, several at once; the first failure ends the others and names its file. */
-const moveAll = Effect.fnUntraced(function*(
-  moves: ReadonlyArray<Move>,
-  move: (
-    client: FipClient["Service"],
-    move: Move,
-    onProgress: ReturnType<Progress["forFile"]>
-  ) => Effect.Effect<Written, ClientError>
-) {
-  const client = yield* FipClient
-  const places = yield* Semaphore.make(AT_ONCE)
-  const progress = new Progress(total(moves), moves.length)
-  return yield* withProgress(
-    progress,
-    Effect.forEach(
-      moves,
-      (one) =>
-        Effect.matchEffect(places.withPermits(placesOf(one))(move(client, one, progress.forFile())), {
-          onFailure: (cause) =>
-            Effect.fail(
-              new TransferFailed({ file: formatFileRef(one.file), moved: progress.moved, goesOn: true, cause })
-            ),
-          onSuccess: (result) => {
-            progress.fileDone()
-            return Effect.succeed<Moved>({ ...result, local: one.local })
-          }
-        }),
-      { concurrency: AT_ONCE }
-    )
-  )
-})
 
 /** What the command came to: files that were there already are among the others. */
 const resultOf = (there: ReadonlyArray<Moved>, moved: ReadonlyArray<Moved>) => {
@@ -132,15 +79,15 @@ export const uploadTree = Effect.fnUntraced(function*(local: string, place: Plac
   if (skipped > 0) yield* note(`left out ${skipped} under ${local}: links and devices are not sent`)
   const hash = (yield* JsonMode) ? true : undefined
   yield* sayWhatIsThere(there, files.length)
-  const moved = yield* moveAll(moves, (client, move, onProgress) =>
-    Effect.tap(
-      client.upload(move.local, move.file, { mode: "write", hash, onProgress }),
-      (written) =>
-        Effect.sync(() => {
-          const before = facts.get(move.file.name)
-          if (before !== undefined) notes.add({ ...written, name: move.file.name }, before)
-        })
-    ))
+  const moved = yield* moveAll(moves, {
+    direction: "up",
+    hash,
+    onMoved: ({ file }, written) =>
+      Effect.sync(() => {
+        const before = facts.get(file.name)
+        if (before !== undefined) notes.add({ ...written, name: file.name }, before)
+      })
+  })
   yield* notes.remove
   const result = resultOf(there, moved)
   const target = place === undefined ? prefix : formatPlace({ ...place, file: undefined })
@@ -171,14 +118,13 @@ export const downloadTree = Effect.fnUntraced(function*(place: Place, local: str
   }
   // One sync for all the files of a folder. What has taken its name stays also when the rest fails.
   const moved = yield* Effect.onExit(
-    moveAll(moves, (client, move, onProgress) =>
-      Effect.tap(
-        client.download(move.file, move.local, { onProgress, syncFolder: false }),
-        (written) =>
-          Effect.map(localFacts(move.local), (facts) => {
-            if (facts !== undefined) notes.add({ ...written, name: move.file.name }, facts)
-          })
-      )),
+    moveAll(moves, {
+      direction: "down",
+      onMoved: ({ file, local }, written) =>
+        Effect.map(localFacts(local), (facts) => {
+          if (facts !== undefined) notes.add({ ...written, name: file.name }, facts)
+        })
+    }),
     () => Effect.ignore(syncFolders(root, moves.map((move) => path.dirname(move.local))))
   )
   yield* notes.remove
