@@ -17,6 +17,7 @@ export const SuccessCode = Schema.Literals([
   "1:fnew",
   "1:read",
   "1:amnd",
+  "1:many",
   "1:fdel",
   "1:ren",
   "1:cpy",

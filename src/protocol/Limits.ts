@@ -51,5 +51,8 @@ export const MAX_PAGE = 1000
 /** Steps from a pinned key to the live one that a client follows. */
 export const MAX_CONTINUITY_RECORDS = 4096
 
+/** Files in one WriteMany or ReadMany. */
+export const MAX_BATCH_FILES = 256
+
 /** For how long a lock of a file can be asked for. */
 export const MAX_LOCK_MS = 7 * 86_400_000

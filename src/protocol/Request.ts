@@ -54,10 +54,13 @@ const isRequestName = (name: string): name is RequestName => Object.hasOwn(Reque
 /** All requests, in the order of the table. */
 export const requestNames: ReadonlyArray<RequestName> = Object.keys(Requests).filter(isRequestName)
 
+/** One more than the largest subcategory there can be. */
+const SUBCATEGORIES = 2 ** 32
+
 const numbers = new Map<number, RequestName>(
-  requestNames.map((name) => [Requests[name].category * 65536 + Requests[name].subcategory, name])
+  requestNames.map((name) => [Requests[name].category * SUBCATEGORIES + Requests[name].subcategory, name])
 )
 
 /** The request with these header numbers; `undefined` when there is none. */
 export const requestOf = (category: number, subcategory: number): RequestName | undefined =>
-  subcategory < 65536 ? numbers.get(category * 65536 + subcategory) : undefined
+  subcategory < SUBCATEGORIES ? numbers.get(category * SUBCATEGORIES + subcategory) : undefined

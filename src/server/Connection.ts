@@ -16,9 +16,10 @@ import { Refusal, refuse } from "../protocol/Refusal.ts"
 import { type ReadHead, type RequestName, Requests, type ResultOf } from "../protocol/Request.ts"
 import type { Peer } from "./Caller.ts"
 import { CROWDED, Guest, GUEST_UNREAD_BYTES, type GuestOptions, LOGINS, NO_LOGIN } from "./connections/Guest.ts"
-import type { ContentSource } from "./ContentSource.ts"
+import type { BatchSource, ContentSource } from "./ContentSource.ts"
 import type { Outgoing } from "./Dispatch.ts"
 import { admit, type Asked, type Exchange } from "./Exchange.ts"
+import { refusedFile } from "./files/refusedFile.ts"
 import type { Trace } from "./metrics/tracing.ts"
 import { ReplyWriter } from "./ReplyWriter.ts"
 
@@ -397,7 +398,12 @@ export class Connection {
       return { code: refusal.code, result: undefined, bytesOut: 0 }
     }
     if (LOGINS.has(exchange.name)) this.welcome()
-    const { code, content, result } = exit.value
+    const { batches, code, content, result } = exit.value
+    if (batches !== undefined) return this.streamBatches(id, exchange, batches, finish)
+    // A file of a batch counts as much as one that comes alone.
+    if (exchange.name === "WriteMany" && "files" in result) {
+      this.holdBack(this.pace(exchange.userId, result.files.length - 1, 0))
+    }
     if (content === undefined || !isReadHead(result)) {
       this.writer.reply(id, code, result, finish)
       return { code, result, bytesOut: 0 }
@@ -423,6 +429,37 @@ export class Connection {
       return refusal
     } finally {
       content.close()
+    }
+  }
+
+  private async streamBatches(
+    id: number,
+    { name, userId }: Exchange,
+    batches: BatchSource,
+    finish: boolean
+  ): Promise<Pick<Answered, "code" | "result" | "bytesOut">> {
+    const { owner } = batches
+    const told: Array<ResultOf<"ReadMany">["files"][number]> = []
+    let bytesOut = 0
+    const done = (code: Code) => ({ code, result: { owner, files: told }, bytesOut })
+    try {
+      for (let last = false; !last && !this.writer.closed;) {
+        const batch = await batches.next()
+        last = batch.last
+        const files = batch.files.map((file) =>
+          "refusal" in file ? refusedFile(file.name, this.refusalOf(name, id, Cause.fail(file.refusal))) : file
+        )
+        told.push(...files)
+        for (const chunk of batch.chunks) bytesOut += chunk.length
+        await this.writer.batch(id, { owner, files }, batch, finish, (bytes) => this.pace(userId, files.length, bytes))
+      }
+      return done("1:read")
+    } catch (error) {
+      const refusal = this.refusalOf(name, id, error instanceof Refusal ? Cause.fail(error) : Cause.die(error))
+      this.writer.refuse(id, refusal, finish)
+      return done(refusal.code)
+    } finally {
+      batches.close()
     }
   }
 

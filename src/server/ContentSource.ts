@@ -2,7 +2,10 @@
  * Content on its way from the store to a socket: pulled, one chunk at a time, imperatively, because every byte of every
  * download passes here.
  */
-import type { Sha256 } from "../protocol/Identity.ts"
+import type { FileName } from "../protocol/FileName.ts"
+import type { Sha256, Username } from "../protocol/Identity.ts"
+import type { Refusal } from "../protocol/Refusal.ts"
+import type { FileRead } from "../protocol/Request.ts"
 
 export interface ContentSource {
   /** Bytes that `next` gives in all. */
@@ -16,6 +19,30 @@ export interface ContentSource {
   readonly release: (chunk: Uint8Array) => void
   /** After the last `next`: the hash of the whole content, when it was computed on the way. */
   readonly sha256: () => Sha256 | undefined
+  /** Gives back what the source holds. Idempotent; safe while a `next` is pending. */
+  readonly close: () => void
+}
+
+/** A file of a batch that cannot be given. */
+export interface Withheld {
+  readonly name: FileName
+  readonly refusal: Refusal
+}
+
+/** What one message carries of a batch of whole files. */
+export interface Batch {
+  readonly files: ReadonlyArray<FileRead | Withheld>
+  /** The contents of those that can be given, in order; together at most `MAX_DATA_BYTES`. Not to be written to. */
+  readonly chunks: ReadonlyArray<Uint8Array>
+  /** Nothing comes after it. */
+  readonly last: boolean
+}
+
+/** Several whole files on their way, some at a time. */
+export interface BatchSource {
+  readonly owner: Username
+  /** The next files in order; after the last one, not to be called again. Rejects with a `Refusal`. */
+  readonly next: () => Promise<Batch>
   /** Gives back what the source holds. Idempotent; safe while a `next` is pending. */
   readonly close: () => void
 }

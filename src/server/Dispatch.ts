@@ -4,7 +4,7 @@ import type { SuccessCode } from "../protocol/Code.ts"
 import type { Refusal } from "../protocol/Refusal.ts"
 import type { AuthKind, AuthKindOf, AuthOf, BodyOf, RequestName, ResultOf } from "../protocol/Request.ts"
 import type { Caller, TlsPeer } from "./Caller.ts"
-import type { ContentSource } from "./ContentSource.ts"
+import type { BatchSource, ContentSource } from "./ContentSource.ts"
 
 /** Who asks, by the kind of proof that the request brings. */
 interface CallerBy {
@@ -32,6 +32,8 @@ export interface Outgoing<K extends RequestName> {
   readonly result: ResultOf<K>
   /** Content to stream after the result; the connection closes it, whatever happens. */
   readonly content?: ContentSource
+  /** Files to stream in batches instead; closed in the same way. What is told of them joins the result. */
+  readonly batches?: BatchSource
 }
 
 export type Handler<K extends RequestName> = (request: Incoming<K>) => Effect.Effect<Outgoing<K>, Refusal>

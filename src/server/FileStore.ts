@@ -6,32 +6,34 @@
  * nothing. A read is of one version, whatever happens meanwhile.
  */
 import { Context, Effect, FiberSet, Layer } from "effect"
-import { createHash, hash } from "node:crypto"
 import { checksumsOf } from "../platform/Checksum.ts"
 import { formatFileRef } from "../protocol/FileName.ts"
-import { Sha256, type UploadId } from "../protocol/Identity.ts"
+import type { UploadId } from "../protocol/Identity.ts"
 import { MAX_PAGE } from "../protocol/Limits.ts"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import type { BodyOf, ReadHead, ResultOf, UploadMode, UploadState, VersionInfo, Written } from "../protocol/Request.ts"
 import { NoteAccess } from "./AccessStatistics.ts"
 import { FileLookup } from "./caches/FileLookup.ts"
 import type { Caller } from "./Caller.ts"
-import type { ContentSource } from "./ContentSource.ts"
+import type { BatchSource, ContentSource } from "./ContentSource.ts"
 import { FeedRepo } from "./feed/FeedRepo.ts"
 import { FileBufferCache } from "./FileBufferCache.ts"
 import type { Change } from "./files/Change.ts"
 import { Committer } from "./files/Committer.ts"
+import { hashOf } from "./files/contentHash.ts"
 import { ContentReader } from "./files/ContentReader.ts"
 import { spansOf } from "./files/Extent.ts"
 import { FileRepo, type Located, type LocateRequest, type VersionRow } from "./files/FileRepo.ts"
 import { GracePeriods, type Ticket } from "./files/GracePeriods.ts"
 import { Listing, timestamp, toFileInfo, withAttributes } from "./files/Listing.ts"
 import { noSuchVersion } from "./files/Plan.ts"
+import { ReadMany } from "./files/ReadMany.ts"
 import { labelOf, permit, store } from "./files/Rules.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
 import { UploadRepo } from "./files/UploadRepo.ts"
 import { Uploads } from "./files/Uploads.ts"
 import { UploadSessions } from "./files/UploadSessions.ts"
+import { WriteMany } from "./files/WriteMany.ts"
 import { noSuchFile } from "./permissions/Policy.ts"
 
 /** Content as views, in order. */
@@ -46,14 +48,6 @@ type Put<K extends "Create" | "Write" | "Replace" | "Append" | "Patch"> = (
 export interface Reading {
   readonly head: ReadHead
   readonly content: ContentSource
-}
-
-const hashOf = (data: Data): Sha256 => {
-  const [first] = data
-  if (first !== undefined && data.length === 1) return Sha256.make(hash("sha256", first, "hex"))
-  const whole = createHash("sha256")
-  for (const chunk of data) whole.update(chunk)
-  return Sha256.make(whole.digest("hex"))
 }
 
 const toVersionInfo = (row: VersionRow, current: number): VersionInfo => ({
@@ -73,6 +67,14 @@ export class FileStore extends Context.Service<FileStore, {
   readonly replace: Put<"Replace">
   readonly append: Put<"Append">
   readonly patch: Put<"Patch">
+  /** The content of several files; one that is refused fails alone. */
+  readonly writeMany: (
+    caller: Caller,
+    body: BodyOf<"WriteMany">,
+    data: Data
+  ) => Effect.Effect<ResultOf<"WriteMany">, Refusal>
+  /** Several whole files; what is given must be closed, by whoever takes it. */
+  readonly readMany: (caller: Caller, body: BodyOf<"ReadMany">) => Effect.Effect<BatchSource, Refusal>
   /** The content must be closed, by whoever takes it. */
   readonly read: (caller: Caller, body: BodyOf<"Read">) => Effect.Effect<Reading, Refusal>
   readonly delete: (caller: Caller, body: BodyOf<"Delete">) => Effect.Effect<ResultOf<"Delete">, Refusal>
@@ -110,6 +112,7 @@ export class FileStore extends Context.Service<FileStore, {
       const cache = yield* FileBufferCache
       const uploads = yield* Uploads
       const listing = yield* Listing
+      const batches = { ...yield* WriteMany, ...yield* ReadMany }
       const grace = yield* GracePeriods
       const note = yield* NoteAccess
       const fork = yield* FiberSet.makeRuntime<never, unknown, unknown>()
@@ -249,6 +252,8 @@ export class FileStore extends Context.Service<FileStore, {
         append: (caller, body, data) => put("append", caller, body, data),
         patch: (caller, body, data) => put("patch", caller, body, data),
         read,
+        writeMany: batches.write,
+        readMany: batches.read,
         delete: (caller, body) =>
           Effect.map(
             change(caller, body, (subject) => ({ _tag: "Delete", ...subject })),
@@ -298,7 +303,7 @@ export class FileStore extends Context.Service<FileStore, {
   )
 
   static readonly layer = this.layerNoDeps.pipe(
-    Layer.provide([Uploads.layer, Listing.layer]),
+    Layer.provide([Uploads.layer, Listing.layer, WriteMany.layer, ReadMany.layer]),
     Layer.provide(UploadSessions.layer),
     Layer.provide([
       Committer.layer.pipe(Layer.provide(FeedRepo.layer)),

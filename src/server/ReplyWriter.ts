@@ -13,7 +13,7 @@ import { encodeJson } from "../protocol/Json.ts"
 import { HEADER_BYTES } from "../protocol/Limits.ts"
 import type { Refusal } from "../protocol/Refusal.ts"
 import type { ReadHead } from "../protocol/Request.ts"
-import type { ContentSource } from "./ContentSource.ts"
+import type { Batch, ContentSource } from "./ContentSource.ts"
 
 /** Content waits while this much is on its way to the kernel. */
 const BUFFERED_BYTES = 1024 * 1024
@@ -117,6 +117,29 @@ export class ReplyWriter {
       if (rest > 0) await setTimeout(rest)
       while (this.socket.writableLength > BUFFERED_BYTES && !this.closed) await this.drained()
     }
+  }
+
+  /**
+   * Writes one message of a run that carries whole files. Resolves when the next may be written, or the peer is gone;
+   * `pace` as in {@link stream}.
+   */
+  async batch(
+    id: number,
+    body: object,
+    { chunks, last }: Batch,
+    ended: boolean,
+    pace: (bytes: number) => number
+  ): Promise<void> {
+    if (this.closed) return
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    if (bytes <= SMALL_BYTES) this.cork()
+    else this.uncork()
+    this.write(this.message(id, last ? "1:read" : "0:read", body, bytes, !last, last && ended))
+    for (const chunk of chunks) this.write(chunk)
+    const rest = pace(bytes)
+    if (last) return
+    if (rest > 0) await setTimeout(rest)
+    while (this.socket.writableLength > BUFFERED_BYTES && !this.closed) await this.drained()
   }
 
   private drained(): Promise<void> {

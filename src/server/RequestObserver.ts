@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { NoteAccess } from "./AccessStatistics.ts"
 import { type Activity, RecordActivity } from "./activity/Activity.ts"
-import { activityOf } from "./activity/requestActivity.ts"
+import { activitiesOf } from "./activity/requestActivity.ts"
 import type { Answered } from "./Connection.ts"
 import { Metrics } from "./metrics/Metrics.ts"
 
@@ -25,8 +25,7 @@ export const makeRequestObserver: Effect.Effect<RequestObserver> = Effect.gen(fu
     answered: (address, answered) => {
       metrics.request(answered)
       if (answered.caller !== undefined) note.seen(answered.caller.sessionId)
-      const activity = activityOf(address, answered)
-      if (activity !== undefined) record(activity)
+      for (const activity of activitiesOf(address, answered)) record(activity)
     },
     refused: (code) => metrics.request({ request: undefined, code, millis: 0, bytesIn: 0, bytesOut: 0 }),
     noticed: record

@@ -103,6 +103,8 @@ describe("the body of every request", () => {
       Rename: ["name", "new_name"],
       Copy: ["name", "new_name"],
       Restore: ["name"],
+      WriteMany: ["files"],
+      ReadMany: ["names"],
       UploadBegin: ["name", "mode"],
       UploadPart: ["upload_id", "offset"],
       UploadStatus: ["upload_id"],

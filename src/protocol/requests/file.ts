@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 import { FileName } from "../FileName.ts"
 import { Sha256, UploadId, Username } from "../Identity.ts"
+import { MAX_BATCH_FILES } from "../Limits.ts"
 import { Category, define } from "./define.ts"
 import {
   Attributed,
@@ -9,6 +10,9 @@ import {
   Content,
   Count,
   Expected,
+  FileRead,
+  FileRefused,
+  FileWritten,
   ReadHead,
   Target,
   UploadMode,
@@ -16,6 +20,13 @@ import {
   Version,
   Written
 } from "./values.ts"
+
+/** What a request says of each of several files. */
+const batchOf = <S extends Schema.Top>(one: S) =>
+  Schema.Array(one).check(
+    Schema.isMinLength(1, { message: "one file at least" }),
+    Schema.isMaxLength(MAX_BATCH_FILES, { message: `at most ${MAX_BATCH_FILES} files in one request` })
+  )
 
 export const fileRequests = {
   Create: define({
@@ -159,5 +170,33 @@ export const fileRequests = {
     data: "in",
     body: Schema.Struct({ ...Target, ...Expected, ...Content, ...Attributed }),
     result: Written
+  }),
+  WriteMany: define({
+    category: Category.FILE,
+    subcategory: 32768,
+    auth: "token",
+    data: "in",
+    body: Schema.Struct({
+      owner: Schema.optionalKey(Username),
+      /** What becomes of each file, by the rules of the request of that name; `write` unless given. */
+      mode: Schema.optionalKey(Schema.Literals(["create", "write", "replace"])),
+      /** The data is their contents, one behind the other. */
+      files: batchOf(Schema.Struct({ name: FileName, size: Count, ...Expected, ...Content, ...Attributed }))
+    }),
+    /** In the order of the request. */
+    result: Schema.Struct({ owner: Username, files: Schema.Array(Schema.Union([FileWritten, FileRefused])) })
+  }),
+  ReadMany: define({
+    category: Category.FILE,
+    subcategory: 65536,
+    auth: "token",
+    data: "out",
+    idempotent: true,
+    body: Schema.Struct({
+      owner: Schema.optionalKey(Username),
+      names: batchOf(FileName)
+    }),
+    /** Each message has such a body, and the contents of the files in it as its data. */
+    result: Schema.Struct({ owner: Username, files: Schema.Array(Schema.Union([FileRead, FileRefused])) })
   })
 } as const

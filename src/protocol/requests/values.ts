@@ -3,10 +3,12 @@
  * client, server and shell name.
  */
 import { Schema } from "effect"
+import { RefusalCode } from "../Code.ts"
 import { FileName, FolderPrefix, Shareable } from "../FileName.ts"
 import { AccessToken, DeviceId, RefreshDigest, SessionId, Sha256, Timestamp, UploadId, Username } from "../Identity.ts"
 import { MAX_LOCK_MS } from "../Limits.ts"
 import { GrantRole, Role } from "../Permission.ts"
+import { RefusalBody } from "../Refusal.ts"
 
 /** A count of bytes, an offset or a version. */
 export const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
@@ -69,6 +71,23 @@ export const Written = Schema.Struct({
   sha256: Schema.optionalKey(Sha256)
 })
 export type Written = typeof Written.Type
+
+/** A file of a batch that was refused, as the refusal of a request about it alone would be. */
+export const FileRefused = Schema.Struct({ name: FileName, code: RefusalCode, ...RefusalBody.fields })
+export type FileRefused = typeof FileRefused.Type
+
+/** A file of a batch that was written; its owner is that of all. */
+export const FileWritten = Schema.Struct({
+  name: FileName,
+  size: Count,
+  version: Version,
+  sha256: Schema.optionalKey(Sha256)
+})
+export type FileWritten = typeof FileWritten.Type
+
+/** A file of a batch whose whole content follows, behind that of the files before it in the same message. */
+export const FileRead = Schema.Struct({ name: FileName, size: Count, version: Version, sha256: Sha256, ...Attributed })
+export type FileRead = typeof FileRead.Type
 
 /** Body of the first message that answers `Read`. */
 export const ReadHead = Schema.Struct({

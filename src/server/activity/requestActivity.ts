@@ -108,3 +108,28 @@ export const activityOf = (address: string, answered: Answered): Activity | unde
       : detail
   }
 }
+
+/** As what each file of a batch is remembered: the request that it stands for. */
+const singleOf = (body: BodyOf<RequestName> | undefined): RequestName => {
+  if (body === undefined || !("files" in body)) return "Read"
+  return body.mode === "create" ? "Create" : body.mode === "replace" ? "Replace" : "Write"
+}
+
+/** What is to be remembered of a request: of a batch, what would be of each of its files by itself. */
+export const activitiesOf = (address: string, answered: Answered): ReadonlyArray<Activity> => {
+  const { body, caller, result } = answered
+  if (result === undefined || !("owner" in result && "files" in result)) {
+    const activity = activityOf(address, answered)
+    return activity === undefined ? [] : [activity]
+  }
+  const { files, owner } = result
+  const isOwn = isSame(owner, caller?.username)
+  const request = singleOf(body)
+  return files.flatMap((file) => {
+    const code = "code" in file ? file.code : "1:many"
+    if (isOwn && code === "1:many") return []
+    const { name } = file
+    const activity = activityOf(address, { ...answered, request, code, body: { owner, name }, result: undefined })
+    return activity === undefined ? [] : [activity]
+  })
+}

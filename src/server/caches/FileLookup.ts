@@ -26,6 +26,10 @@ export class FileLookup extends Context.Service<FileLookup, {
    * what is more than reading there is `FileRepo`.
    */
   readonly locate: (request: LocateRequest) => Effect.Effect<Located | undefined, Refusal>
+  /** The same for many, in their order: one statement for those that are not in memory. */
+  readonly locateMany: (
+    requests: ReadonlyArray<LocateRequest>
+  ) => Effect.Effect<ReadonlyArray<Located | undefined>, Refusal>
   /** Something about the content of a file was learnt that does not change it. */
   readonly forget: (fileId: number) => void
   readonly counters: () => Readonly<Record<"users" | "files" | "rights", CacheCounters>>
@@ -70,7 +74,28 @@ export class FileLookup extends Context.Service<FileLookup, {
             }))
         })
 
+      const askMany = Effect.fnUntraced(function*(
+        requests: ReadonlyArray<LocateRequest>
+      ): Effect.fn.Return<ReadonlyArray<Located | undefined>, Refusal> {
+        const found = requests.map((request) => metadata.find(request, clock.currentTimeMillisUnsafe()))
+        const missing = requests.flatMap((request, index) => found[index] === undefined ? [{ index, request }] : [])
+        if (missing.length === 0) return found
+        const fills = missing.map(() => metadata.begin())
+        yield* Effect.onExit(repo.locateMany(missing.map(({ request }) => request)), (exit) =>
+          Effect.sync(() => {
+            for (const [at, { index }] of missing.entries()) {
+              const located = exit._tag === "Success" ? exit.value[at] : undefined
+              const fill = fills[at]
+              if (fill !== undefined) metadata.end(fill, located, clock.currentTimeMillisUnsafe())
+              found[index] = located
+            }
+          }))
+        return found
+      })
+
       return FileLookup.of({
+        locateMany: (requests) =>
+          Effect.suspend(() => coherence.isTrusted() ? askMany(requests) : repo.locateMany(requests)),
         locate: (request) =>
           Effect.suspend(() => {
             if (!coherence.isTrusted()) return repo.locate(request)

@@ -15,7 +15,20 @@
  *
  * Whoever asks may be interrupted: a change that has been handed over is carried out all the same.
  */
-import { type Cause, Clock, Context, Deferred, Effect, Exit, Fiber, FiberSet, Layer, Queue, Result } from "effect"
+import {
+  type Cause,
+  Clock,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  FiberSet,
+  Layer,
+  Option,
+  Queue,
+  Result
+} from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { UploadId } from "../../protocol/Identity.ts"
@@ -43,7 +56,7 @@ const GROUP_SIZE = 256
 
 interface Member {
   readonly change: Change
-  readonly answer: Deferred.Deferred<Written, Refusal>
+  readonly settle: (exit: Exit.Exit<Written, Refusal>) => void
   /** Held until the change is known: whoever asked for it may be gone before. */
   readonly ticket: Ticket
 }
@@ -53,12 +66,15 @@ const takeGroup = (waiting: Array<Member>): ReadonlyArray<Member> => {
   const group: Array<Member> = []
   const left: Array<Member> = []
   const busy = new Set<string>()
+  let looked = 0
   for (const member of waiting) {
+    if (group.length === GROUP_SIZE) break
+    looked++
     const keys = slotsOf(member.change).map(keyOf) // The names of one that waits are busy too, so that nothing overtakes it.
-    ;(group.length < GROUP_SIZE && keys.every((key) => !busy.has(key)) ? group : left).push(member)
+    ;(keys.every((key) => !busy.has(key)) ? group : left).push(member)
     for (const key of keys) busy.add(key)
   }
-  waiting.splice(0, waiting.length, ...left)
+  waiting.splice(0, looked, ...left)
   return group
 }
 
@@ -76,6 +92,13 @@ const isPatch = (change: Change): change is Store =>
 export class Committer extends Context.Service<Committer, {
   /** Carries out a change. When it returns, the change is durable; when it fails with a refusal, nothing has changed. */
   readonly commit: (change: Change) => Effect.Effect<Written, Refusal>
+  /**
+   * Carries out changes of different files, each by itself and in this order; the outcome of each. Fails when for one of
+   * them it is not known, by the server's fault.
+   */
+  readonly commitAll: (
+    changes: ReadonlyArray<Change>
+  ) => Effect.Effect<ReadonlyArray<Result.Result<Written, Refusal>>, Refusal>
 }>()("fip/server/files/Committer") {
   static readonly layerNoDeps = Layer.effect(
     Committer,
@@ -220,23 +243,27 @@ export class Committer extends Context.Service<Committer, {
         return yield* Effect.mapError(patiently(sql.withTransaction(attempt)), databaseRefusal)
       })
 
-      const settle = ({ answer, ticket }: Member, exit: Effect.Effect<Written, Refusal>): void => {
+      const settle = ({ settle, ticket }: Member, exit: Exit.Exit<Written, Refusal>): void => {
         grace.leave(ticket)
-        Deferred.doneUnsafe(answer, exit)
+        settle(exit)
       }
       const settleAll = (
         group: ReadonlyArray<Member>,
         exit: Exit.Exit<ReadonlyArray<Result.Result<Written, Refusal>>, Refusal>
       ): void => {
         for (const [index, member] of group.entries()) {
+          if (Exit.isFailure(exit)) {
+            settle(member, Exit.failCause(exit.cause))
+            continue
+          }
+          const result = exit.value[index]
           settle(
             member,
-            Effect.flatMap(exit, (answers) => {
-              const result = answers[index]
-              return result === undefined
-                ? Effect.die("a group has fewer answers than members")
-                : Effect.fromResult(result)
-            })
+            result === undefined
+              ? Exit.die("a group has fewer answers than members")
+              : Result.isSuccess(result)
+              ? Exit.succeed(result.success)
+              : Exit.fail(result.failure)
           )
         }
       }
@@ -311,14 +338,44 @@ export class Committer extends Context.Service<Committer, {
         )
       )
 
+      /** Takes a change over; false when it is too late. */
+      const handOver = (change: Change, settle: Member["settle"]): boolean => {
+        const ticket = grace.enter()
+        if (Queue.offerUnsafe(inbox, { change, settle, ticket })) return true
+        grace.leave(ticket)
+        return false
+      }
+
       return Committer.of({
         commit: (change) =>
           Effect.suspend(() => {
             const answer = Deferred.makeUnsafe<Written, Refusal>()
-            const ticket = grace.enter()
-            if (Queue.offerUnsafe(inbox, { change, answer, ticket })) return Deferred.await(answer)
-            grace.leave(ticket)
-            return Effect.fail(SHUTTING_DOWN)
+            return handOver(change, (exit) => Deferred.doneUnsafe(answer, exit))
+              ? Deferred.await(answer)
+              : Effect.fail(SHUTTING_DOWN)
+          }),
+        commitAll: (changes) =>
+          Effect.suspend(() => {
+            const answer = Deferred.makeUnsafe<ReadonlyArray<Result.Result<Written, Refusal>>, Refusal>()
+            const outcomes: Array<Result.Result<Written, Refusal>> = []
+            let failure: Cause.Cause<Refusal> | undefined
+            let left = changes.length
+            const settleOne = (index: number, exit: Exit.Exit<Written, Refusal>): void => {
+              if (Exit.isSuccess(exit)) outcomes[index] = Result.succeed(exit.value)
+              else {
+                const refusal = Exit.findErrorOption(exit)
+                if (Option.isSome(refusal) && refusal.value.isClientFault) outcomes[index] = Result.fail(refusal.value)
+                else failure = exit.cause
+              }
+              if (--left > 0) return
+              Deferred.doneUnsafe(answer, failure === undefined ? Exit.succeed(outcomes) : Exit.failCause(failure))
+            }
+            if (changes.length === 0) return Effect.succeed([])
+            // Nothing comes in between, so the last is taken when the first was.
+            for (const [index, change] of changes.entries()) {
+              if (!handOver(change, (exit) => settleOne(index, exit))) return Effect.fail(SHUTTING_DOWN)
+            }
+            return Deferred.await(answer)
           })
       })
     })

@@ -5,13 +5,13 @@
  * and handed on without being copied. A block is never handed on unless its checksum was right.
  */
 import { createHash, type Hash } from "node:crypto"
-import { crc32 } from "node:zlib"
-import { BLOCK_BYTES, checksumAt } from "../../platform/Checksum.ts"
+import { BLOCK_BYTES } from "../../platform/Checksum.ts"
 import { Sha256 } from "../../protocol/Identity.ts"
 import { MAX_DATA_BYTES } from "../../protocol/Limits.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { ContentSource } from "../ContentSource.ts"
 import type { FileBufferCache } from "../FileBufferCache.ts"
+import { isWhole, MAX_RUN_BYTES, runsOf, type Want, wantAt } from "./blockRuns.ts"
 import type { Extent, SegmentId } from "./Extent.ts"
 
 /** Reads up to this length are served from the cache, and leave their blocks there. */
@@ -19,24 +19,6 @@ export const CACHED_READ_BYTES = 256 * 1024
 
 /** A chunk has at least this many bytes, while there are as many, and less than a block more: it fits one message. */
 const PIECE_BYTES = MAX_DATA_BYTES - BLOCK_BYTES
-
-/** Blocks of a segment with no more than this between them are read at once, up to so much of it. */
-const MAX_GAP_BYTES = 16 * 1024
-const MAX_RUN_BYTES = 1024 * 1024
-
-/** What of a block is wanted. */
-interface Want {
-  readonly segment: SegmentId
-  readonly begin: number
-  readonly end: number
-  readonly checksum: number
-  /** Within the block. */
-  readonly from: number
-  readonly to: number
-  /** Of the first wanted byte, in the file. */
-  readonly position: number
-  block: Uint8Array | undefined
-}
 
 export interface ContentReaderOptions {
   readonly cache: FileBufferCache["Service"]
@@ -167,21 +149,10 @@ export class ContentReader implements ContentSource {
         this.index++
         continue
       }
-      const at = extent.offset + skipped
-      const index = Math.floor((at - extent.checkedFrom) / BLOCK_BYTES)
-      const begin = extent.checkedFrom + index * BLOCK_BYTES
-      const end = Math.min(begin + BLOCK_BYTES, extent.checkedTo)
-      const count = Math.min(end - at, extent.length - skipped, this.unfetched)
-      wants.push({
-        segment: extent.segment,
-        begin,
-        end,
-        checksum: checksumAt(extent.checksums, index),
-        from: at - begin,
-        to: at - begin + count,
-        position: this.position,
-        block: this.cached ? this.options.cache.block(this.options.userId, extent.segment, begin) : undefined
-      })
+      const want = wantAt(extent, skipped, this.unfetched)
+      if (this.cached) want.block = this.options.cache.block(this.options.userId, want.segment, want.begin)
+      wants.push(want)
+      const count = want.to - want.from
       bytes += count
       this.position += count
       this.unfetched -= count
@@ -191,26 +162,8 @@ export class ContentReader implements ContentSource {
 
   /** Reads and verifies the blocks that are missing, neighbours at once. */
   private async load(wants: ReadonlyArray<Want>): Promise<void> {
-    const reads: Array<Promise<void>> = []
-    let run: Array<Want> = []
-    const flush = () => {
-      const [first] = run
-      if (first !== undefined) reads.push(this.read(first.segment, run))
-      run = []
-    }
-    for (const want of wants) {
-      if (want.block !== undefined) continue
-      const first = run[0]
-      const last = run.at(-1)
-      if (
-        first !== undefined && last !== undefined &&
-        (want.segment !== last.segment || want.begin < last.end || want.begin - last.end > MAX_GAP_BYTES ||
-          want.end - first.begin > MAX_RUN_BYTES)
-      ) flush()
-      run.push(want)
-    }
-    flush()
-    await Promise.all(reads)
+    const missing = wants.filter(({ block }) => block === undefined)
+    await Promise.all(runsOf(missing).map((run) => run[0] === undefined ? undefined : this.read(run[0].segment, run)))
   }
 
   private async read(segment: SegmentId, run: ReadonlyArray<Want>): Promise<void> {
@@ -241,7 +194,7 @@ export class ContentReader implements ContentSource {
   }
 
   private verify(want: Want): void {
-    if (want.block === undefined || crc32(want.block) !== want.checksum) {
+    if (want.block === undefined || !isWhole(want)) {
       throw this.damaged(want.position, want.position + (want.to - want.from) - 1)
     }
     if (this.cached) this.options.cache.keep(this.options.userId, want.segment, want.begin, want.block)

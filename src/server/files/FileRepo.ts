@@ -66,6 +66,10 @@ export interface VersionRow {
 export class FileRepo extends Context.Service<FileRepo, {
   /** `undefined`: there is no such owner. */
   readonly locate: (request: LocateRequest) => Effect.Effect<Located | undefined, Refusal>
+  /** The same for many, in their order, in one statement of their own. */
+  readonly locateMany: (
+    requests: ReadonlyArray<LocateRequest>
+  ) => Effect.Effect<ReadonlyArray<Located | undefined>, Refusal>
   readonly version: (fileId: number, version: number) => Effect.Effect<VersionRow | undefined, Refusal>
   /** The newest first. */
   readonly versions: (fileId: number, limit: number) => Effect.Effect<ReadonlyArray<VersionRow>, Refusal>
@@ -144,12 +148,15 @@ export class FileRepo extends Context.Service<FileRepo, {
           }
           if (isPresent<ExtentColumns>(row, "position")) located.extents.push(toExtent(row))
         }
-        return found.map((located) => ({ located }))
+        return found
       })
+
+      const locateMany = (requests: ReadonlyArray<LocateRequest>) =>
+        Effect.mapError(patiently(locateAll(requests)), databaseRefusal)
 
       const locate = yield* Batcher.make({
         run: (requests: ReadonlyArray<LocateRequest>) =>
-          Effect.mapError(patiently(locateAll(requests)), databaseRefusal),
+          Effect.map(locateMany(requests), (found) => found.map((located) => ({ located }))),
         concurrency: 2,
         maxItems: 64
       })
@@ -175,6 +182,7 @@ export class FileRepo extends Context.Service<FileRepo, {
 
       return FileRepo.of({
         locate: (request) => Effect.map(locate(request), ({ located }) => located),
+        locateMany,
 
         version: (fileId, version) =>
           sql<VersionColumns>`

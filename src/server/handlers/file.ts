@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
-import type { ContentSource } from "../ContentSource.ts"
+import type { BatchSource, ContentSource } from "../ContentSource.ts"
 import type { Handlers } from "../Dispatch.ts"
 import { FileStore } from "../FileStore.ts"
 import { UserManager } from "../UserManager.ts"
@@ -11,6 +11,8 @@ type Name =
   | "Create"
   | "Read"
   | "Write"
+  | "WriteMany"
+  | "ReadMany"
   | "Replace"
   | "Append"
   | "Patch"
@@ -42,6 +44,12 @@ const whileLive = (content: ContentSource, isEnded: () => boolean): ContentSourc
   close: () => content.close()
 })
 
+const batchesWhileLive = (batches: BatchSource, isEnded: () => boolean): BatchSource => ({
+  owner: batches.owner,
+  next: () => isEnded() ? Promise.reject(sessionEnded) : batches.next(),
+  close: () => batches.close()
+})
+
 export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | UserManager> = Effect.gen(function*() {
   const files = yield* FileStore
   const users = yield* UserManager
@@ -56,6 +64,14 @@ export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | User
       })),
     Write: ({ body, caller, data }) =>
       Effect.map(files.write(caller, body, data), (result) => ({ code: codeOf(result), result })),
+    WriteMany: ({ body, caller, data }) =>
+      Effect.map(files.writeMany(caller, body, data), (result) => ({ code: "1:many", result })),
+    ReadMany: ({ body, caller }) =>
+      Effect.map(files.readMany(caller, body), (batches) => ({
+        code: "1:read",
+        result: { owner: batches.owner, files: [] },
+        batches: batchesWhileLive(batches, () => users.isEnded(caller.sessionId))
+      })),
     Replace: ({ body, caller, data }) =>
       Effect.map(files.replace(caller, body, data), (result) => ({ code: "1:amnd", result })),
     Append: ({ body, caller, data }) =>
