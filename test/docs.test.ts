@@ -7,7 +7,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { resolveSettings } from "../src/cli/serverSettings.ts"
-import { defaults } from "../src/server/ServerConfig.ts"
+import { defaults, RELOADABLE } from "../src/server/ServerConfig.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
@@ -110,7 +110,7 @@ describe("docs/operations.md", () => {
         ([, name = ""]) => name
       )
     )
-    flags.delete("config")
+    for (const name of ["config", "print-config", "json"]) flags.delete(name)
     const keys = [...Object.keys(defaults).map(snake), "data_dir", "log_level", "log_format"]
     assert.sameMembers([...table.keys()], keys)
     for (const [key, { environment, flag }] of table) {
@@ -120,6 +120,14 @@ describe("docs/operations.md", () => {
       flags.delete(name)
     }
     assert.deepStrictEqual([...flags], [])
+  })
+
+  it("marks those that SIGHUP changes", () => {
+    const marked = rows(section(operations, "## Settings")).filter(([, , , , meaning = ""]) => meaning.endsWith("↻"))
+    assert.sameMembers(
+      marked.map(([key = ""]) => key.replaceAll("`", "")),
+      [...RELOADABLE.map(snake), "log_level"]
+    )
   })
 
   it.effect("gives the default of each, as it would be written in a config file", () =>

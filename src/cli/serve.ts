@@ -1,9 +1,25 @@
 /** `fip serve`: the server until a signal ends it. */
-import { Console, Data, Duration, Effect, Layer, Logger, Option, References, Result, Runtime } from "effect"
+import {
+  Console,
+  Data,
+  Duration,
+  Effect,
+  Layer,
+  Logger,
+  type LogLevel,
+  Option,
+  References,
+  Result,
+  Runtime
+} from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { printableJson } from "../platform/unsafeText.ts"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
-import { resolveSettings, settingsLayer } from "./serverSettings.ts"
+import { LogThreshold } from "../server/LogThreshold.ts"
+import { ServerConfig } from "../server/ServerConfig.ts"
+import { resolveSettings } from "./serverSettings.ts"
+import { makeLiveSettings, reloadOnHangup } from "./settings/liveSettings.ts"
+import { configJson, configText } from "./settings/printConfig.ts"
 import { parseDuration } from "./shell/inputs.ts"
 import { tracingLayer } from "./tracing.ts"
 
@@ -67,14 +83,35 @@ const flags = {
     Flag.withDescription("all, trace, debug, info, warn, error, fatal or none (default info)"),
     Flag.optional
   ),
-  logFormat: Flag.String("log-format").pipe(Flag.withDescription("pretty or json (default pretty)"), Flag.optional)
+  logFormat: Flag.String("log-format").pipe(Flag.withDescription("pretty or json (default pretty)"), Flag.optional),
+  printConfig: Flag.Boolean("print-config").pipe(
+    Flag.withDescription("show every setting, its value and where it came from, and serve nothing"),
+    Flag.withDefault(false)
+  ),
+  json: Flag.Boolean("json").pipe(
+    Flag.withDescription("with --print-config: as one JSON object"),
+    Flag.withDefault(false)
+  )
+}
+
+/** Loggers that show what `isShown` lets through, whatever the level was at the start. */
+const loggingLayer = (format: "pretty" | "json", isShown: (level: LogLevel.LogLevel) => boolean) => {
+  const logger = format === "json"
+    ? Logger.withConsoleError(Logger.map(Logger.formatJson, printableJson))
+    : Logger.consolePretty()
+  return Layer.mergeAll(
+    Logger.layer([Logger.make((options) => isShown(options.logLevel) ? logger.log(options) : undefined)]),
+    Layer.succeed(Logger.LogToStderr, true),
+    Layer.succeed(LogThreshold, isShown),
+    Layer.succeed(References.MinimumLogLevel, "All")
+  )
 }
 
 export const serveCommand = Command.make(
   "serve",
   flags,
   Effect.fnUntraced(function*(given) {
-    const resolved = yield* resolveSettings({
+    const settings = resolveSettings({
       port: Option.getOrUndefined(given.port),
       host: Option.getOrUndefined(given.host),
       data_dir: Option.getOrUndefined(given.dataDir),
@@ -87,31 +124,30 @@ export const serveCommand = Command.make(
       metrics_port: Option.getOrUndefined(given.metricsPort),
       log_level: Option.getOrUndefined(given.logLevel),
       log_format: Option.getOrUndefined(given.logFormat)
-    }, given.config).pipe(Effect.mapError((error) => new UsageError({ message: error.message })))
+    }, given.config)
+    const resolved = yield* Effect.mapError(settings, ({ message }) => new UsageError({ message }))
+    for (const note of resolved.notes) yield* Console.error(`fip: ${note}`)
+    if (given.printConfig) return yield* Console.log(given.json ? configJson(resolved) : configText(resolved))
+    if (given.json) {
+      return yield* new UsageError({ message: "--json is for --print-config; logs are JSON with --log-format json" })
+    }
 
     // The server's modules load here, so that the shell does not pay for them.
     const { Server } = yield* Effect.promise(() => import("../server/Server.ts"))
-    const logging = Layer.mergeAll(
-      Logger.layer([
-        resolved.logFormat === "json"
-          ? Logger.withConsoleError(Logger.map(Logger.formatJson, printableJson))
-          : Logger.consolePretty()
-      ]),
-      Layer.succeed(Logger.LogToStderr, true),
-      Layer.succeed(References.MinimumLogLevel, resolved.logLevel)
-    )
+    const live = makeLiveSettings(resolved, settings)
 
     return yield* Effect.gen(function*() {
       const server = yield* Server
+      yield* reloadOnHangup(live)
       yield* Console.log(`listening on ${server.address} ${server.fingerprint}`)
-      if (resolved.server.durability === "os") {
+      if (live.server.durability === "os") {
         yield* Console.error("durability os: should this machine crash or lose power, the latest changes may be lost")
       }
       const program = process.env["npm_lifecycle_event"] === undefined ? "fip" : "npx fip"
       yield* Console.error(`connect with: ${program} connect ${server.host} ${server.port}`)
       return yield* Effect.onInterrupt(Effect.never, () => {
         // Past the deadline the listener cuts its clients off; should something hang even so, the process ends.
-        const patience = Duration.toMillis(resolved.server.shutdownDeadline) + 10_000
+        const patience = Duration.toMillis(live.server.shutdownDeadline) + 10_000
         setTimeout(() => {
           process.stderr.write(`fip: shutdown deadline: these did not close: ${server.shutdown.open().join(", ")}\n`)
           process.exit(1)
@@ -121,11 +157,12 @@ export const serveCommand = Command.make(
     }).pipe(
       Effect.provide(
         Server.layer.pipe(
-          Layer.provide(settingsLayer(resolved)),
+          Layer.provide(Layer.succeed(ServerConfig, live.server)),
           Layer.provide(tracingLayer),
-          Layer.provideMerge(logging)
+          Layer.provideMerge(loggingLayer(resolved.logFormat, live.isShown))
         )
       ),
+      Effect.scoped,
       Effect.mapError((error) => new ServeError({ message: error.message }))
     )
   })

@@ -1,32 +1,38 @@
 /**
  * The settings of `fip serve`: flags before environment (`FIP_…`) before config file (TOML) before defaults, all decoded
- * by one `Config`.
+ * by one `Config`, and where each came from.
  */
 import {
   Config,
   ConfigProvider,
-  Data,
   Duration,
   Effect,
-  Layer,
   type LogLevel,
   Option,
   Schema,
   SchemaIssue,
   SchemaTransformation
 } from "effect"
-import { readFile } from "node:fs/promises"
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
-import { parse as parseToml, TomlError } from "smol-toml"
-import { systemErrorReason } from "../platform/systemError.ts"
-import { defaults, ServerConfig, type ServerSettings } from "../server/ServerConfig.ts"
+import { defaults, type ServerSettings } from "../server/ServerConfig.ts"
+import { type ConfigFile, readConfigFile, SettingsError } from "./settings/configFile.ts"
+import { meant, nearest } from "./settings/nearest.ts"
+import {
+  CHOICES,
+  DEFAULTS,
+  DURABILITIES,
+  expected,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  REGISTRATIONS,
+  snake
+} from "./settings/values.ts"
 
-/** A setting that cannot be used; `message` names it and says what is wrong. */
-export class SettingsError extends Data.TaggedError("SettingsError")<{ readonly message: string }> {}
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-const count = (key: keyof typeof defaults & string, fallback: number) =>
-  Config.Int(snake(key)).pipe(Config.withDefault(fallback))
+const count = <A>(key: keyof typeof defaults & string, fallback: A) =>
+  Config.schema(Count, snake(key)).pipe(Config.withDefault(fallback))
 /** `1000000`, `64MiB`, `10 GiB`. */
 const Size = Schema.String.pipe(
   Schema.decodeTo(
@@ -66,11 +72,6 @@ const duration = <A>(key: string, fallback: A) => Config.schema(Time, snake(key)
 const lasting = (key: string, fallback: Duration.Duration) =>
   Config.map(duration(key, fallback), (given) => Duration.min(given, Duration.days(300 * 366)))
 
-/** `cacheBytes` in code is `cache_bytes` in a file and `FIP_CACHE_BYTES` in the environment. */
-const snake = (key: string): string => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
-
-const port = Config.Int("port").pipe(Config.withDefault(defaults.port))
-
 const dataDir = Config.NonEmptyString("data_dir").pipe(
   Config.withDefault(undefined),
   Config.map((dir) => resolve(dir ?? join(process.env["XDG_DATA_HOME"] ?? join(homedir(), ".local", "share"), "fip")))
@@ -88,13 +89,13 @@ const environment = ConfigProvider.fromEnv().pipe(
 
 const settings = Config.all({
   host: Config.NonEmptyString("host").pipe(Config.withDefault(defaults.host)),
-  port,
+  port: count("port", defaults.port),
   dataDir,
   segmentsDir: folder("segments_dir"),
   identityDir: folder("identity_dir"),
   databaseUrl: Config.NonEmptyString("database_url").pipe(Config.withDefault(undefined)),
-  durability: Config.Literals(["full", "os"], "durability").pipe(Config.withDefault(defaults.durability)),
-  registration: Config.Literals(["open", "invite", "closed"], "registration").pipe(
+  durability: Config.Literals(DURABILITIES, "durability").pipe(Config.withDefault(defaults.durability)),
+  registration: Config.Literals(REGISTRATIONS, "registration").pipe(
     Config.withDefault(defaults.registration)
   ),
   bytesPerUser: size("bytesPerUser", defaults.bytesPerUser),
@@ -137,7 +138,7 @@ const settings = Config.all({
   sweepEvery: lasting("sweepEvery", defaults.sweepEvery),
   keepChanges: count("keepChanges", defaults.keepChanges),
   keepChangesFor: lasting("keepChangesFor", defaults.keepChangesFor),
-  metricsPort: Config.Int("metrics_port").pipe(Config.withDefault(defaults.metricsPort)),
+  metricsPort: count("metricsPort", defaults.metricsPort),
   metricsHost: Config.NonEmptyString("metrics_host").pipe(Config.withDefault(defaults.metricsHost)),
   activityKeptFor: lasting("activityKeptFor", defaults.activityKeptFor),
   denialsPerMinute: count("denialsPerMinute", defaults.denialsPerMinute),
@@ -146,7 +147,6 @@ const settings = Config.all({
   flushQueue: count("flushQueue", defaults.flushQueue)
 })
 
-const LOG_LEVELS = ["all", "trace", "debug", "info", "warn", "error", "fatal", "none"] as const
 const SEVERITIES: Readonly<Record<typeof LOG_LEVELS[number], LogLevel.LogLevel>> = {
   all: "All",
   trace: "Trace",
@@ -163,68 +163,69 @@ const logging = Config.all({
     Config.withDefault("info" as const),
     Config.map((level) => SEVERITIES[level])
   ),
-  logFormat: Config.Literals(["pretty", "json"], "log_format").pipe(Config.withDefault("pretty" as const))
+  logFormat: Config.Literals(LOG_FORMATS, "log_format").pipe(Config.withDefault("pretty" as const))
 })
 
 /** Every key a config file may have. */
-const KEYS: ReadonlySet<string> = new Set(
-  ["data_dir", "log_level", "log_format", ...Object.keys(defaults).map(snake)]
-)
+const KEYS: ReadonlySet<string> = new Set(["data_dir", "log_level", "log_format", ...DEFAULTS.keys()])
 
-/** Settings that are flags of `fip serve` too. */
-const FLAGS: ReadonlySet<string> = new Set([
-  "host",
-  "port",
-  "data_dir",
-  "database_url",
-  "segments_dir",
-  "identity_dir",
-  "durability",
-  "registration",
-  "rotate_every",
-  "metrics_port",
-  "log_level",
-  "log_format"
-])
+/** Where a setting came from. */
+export type Origin =
+  | { readonly source: "flag"; readonly name: string }
+  | { readonly source: "environment"; readonly name: string }
+  | { readonly source: "file"; readonly name: string; readonly line: number }
+  | { readonly source: "default" }
 
-const readConfigFile = Effect.fnUntraced(function*(path: string) {
-  const text = yield* Effect.tryPromise({
-    try: () => readFile(path, "utf8"),
-    catch: (error) =>
-      new SettingsError({
-        message: `cannot read the config file ${path}: ${systemErrorReason(error)}`
-      })
-  })
-  const table = yield* Effect.try({
-    try: () => parseToml(text),
-    catch: (error) =>
-      new SettingsError({
-        message: error instanceof TomlError
-          ? `${path}, line ${error.line}, column ${error.column}: ${error.message.split("\n")[0]}`
-          : `${path} is not TOML`
-      })
-  })
-  for (const key of Object.keys(table)) {
-    if (!KEYS.has(key)) {
-      return yield* new SettingsError({ message: `${path}: there is no setting "${key}"` })
-    }
+const variableOf = (key: string): string => `FIP_${key.toUpperCase()}`
+
+const originsOf = (flags: ServeFlags, file: ConfigFile | undefined) => (key: string): Origin => {
+  if (flags[key] !== undefined) {
+    return { source: "flag", name: key === "port" ? "[port]" : `--${key.replaceAll("_", "-")}` }
   }
-  return ConfigProvider.fromUnknown(table)
-})
+  if (process.env[variableOf(key)] !== undefined) return { source: "environment", name: variableOf(key) }
+  if (file !== undefined && Object.hasOwn(file.values, key)) {
+    return { source: "file", name: file.path, line: file.lineOf(key) }
+  }
+  return { source: "default" }
+}
+
+/** As the beginning of a sentence about a setting, or what it is followed by in a listing. */
+export const formatOrigin = (origin: Origin): string => {
+  switch (origin.source) {
+    case "flag":
+    case "environment":
+      return origin.name
+    case "file":
+      return `${origin.name}, line ${origin.line}`
+    case "default":
+      return "default"
+  }
+}
 
 const describe = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const settingsError = (error: Config.ConfigError): SettingsError => {
+/** What is wrong with which setting, where it is set, and what was perhaps meant. */
+const settingsError = (error: Config.ConfigError, given: Given): SettingsError => {
   const { cause } = error
   if (cause._tag !== "SchemaError") return new SettingsError({ message: cause.message })
-  const first = describe(cause.issue).issues[0]
-  const key = first?.path?.map(String).join(".") ?? ""
+  const [issue] = describe(cause.issue).issues
+  const key = issue?.path?.map(String)[0] ?? ""
+  const value = given.valueOf(key)
+  // A URL has a password in it.
+  const shown = key === "database_url" || value === "" ? "" : `, not ${JSON.stringify(value)}`
+  const choices = CHOICES.get(key) ?? []
   return new SettingsError({
-    message: `the setting ${key} (FIP_${key.toUpperCase()}${
-      FLAGS.has(key) ? `, --${key.replaceAll("_", "-")}` : ""
-    }): ${first?.message ?? ""}`
+    message: `${formatOrigin(given.originOf(key))}: ${key} ${expected(key)}${shown}${meant(String(value), choices)}`
   })
 }
+
+/** What the environment has that looks like a setting and is none. */
+const misspelt = (): ReadonlyArray<string> =>
+  Object.keys(process.env).filter((name) => name.startsWith("FIP_") && !KEYS.has(name.slice(4).toLowerCase()))
+    .flatMap((name) => {
+      const found = nearest(name.slice(4), KEYS)
+      return found === undefined ? [] : [`${name} in the environment is no setting; did you mean ${variableOf(found)}?`]
+    })
 
 /** The data folder of the server that is meant: by a flag, `FIP_DATA_DIR`, or the default. */
 export const dataDirOf = (flag: string | undefined): Effect.Effect<string> =>
@@ -235,38 +236,54 @@ export const dataDirOf = (flag: string | undefined): Effect.Effect<string> =>
 /** What `fip serve` was given on its command line; `undefined` where a flag is absent. */
 export type ServeFlags = { readonly [key: string]: string | number | undefined }
 
+interface Given {
+  readonly originOf: (key: string) => Origin
+  /** As it was written. */
+  readonly valueOf: (key: string) => unknown
+}
+
 export interface Resolved {
   readonly server: ServerSettings
   readonly logLevel: LogLevel.LogLevel
   readonly logFormat: "pretty" | "json"
+  readonly originOf: (key: string) => Origin
+  /** What whoever starts the server should hear. */
+  readonly notes: ReadonlyArray<string>
 }
+
+const givenOf = (flags: ServeFlags, file: ConfigFile | undefined): Given => ({
+  originOf: originsOf(flags, file),
+  valueOf: (key) => flags[key] ?? process.env[variableOf(key)] ?? file?.values[key]
+})
 
 /** Resolves all settings of the server. */
 export const resolveSettings = Effect.fnUntraced(
   function*(flags: ServeFlags, configFile: Option.Option<string>): Effect.fn.Return<Resolved, SettingsError> {
-    const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
-    const file = Option.isSome(configFile) ? yield* readConfigFile(configFile.value) : ConfigProvider.fromUnknown({})
-    const provider = ConfigProvider.fromUnknown(given).pipe(
-      ConfigProvider.orElse(environment),
-      ConfigProvider.orElse(file)
-    )
-    const server = yield* settings.parse(provider).pipe(Effect.mapError(settingsError))
-    if (server.port < 0 || server.port > 65535) {
-      return yield* new SettingsError({ message: `port ${server.port} is out of range: 0 (any free one) to 65535` })
+    const file = Option.isSome(configFile) ? yield* readConfigFile(configFile.value, KEYS) : undefined
+    const given = givenOf(flags, file)
+    const refuse = (key: string, message: string) =>
+      new SettingsError({ message: `${formatOrigin(given.originOf(key))}: ${message}` })
+    for (const [key, value] of Object.entries(file?.values ?? {})) {
+      // A list or a date would be taken for nothing.
+      if (given.originOf(key).source === "file" && typeof value !== "string" && typeof value !== "number") {
+        return yield* refuse(key, `${key} ${expected(key)}`)
+      }
     }
-    if (server.metricsPort !== undefined && (server.metricsPort < 0 || server.metricsPort > 65535)) {
-      return yield* new SettingsError({ message: `metrics port ${server.metricsPort} is out of range: 0 to 65535` })
+    const provider = ConfigProvider.fromUnknown(
+      Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
+    ).pipe(
+      ConfigProvider.orElse(environment),
+      ConfigProvider.orElse(ConfigProvider.fromUnknown(file?.values ?? {}))
+    )
+    const parse = <A>(config: Config.Config<A>) =>
+      Effect.mapError(config.parse(provider), (error) => settingsError(error, given))
+    const server = yield* parse(settings)
+    for (const [key, port] of [["port", server.port], ["metrics_port", server.metricsPort ?? 0]] as const) {
+      if (port > 65_535) return yield* refuse(key, `port ${port} is out of range: 0 (any free one) to 65535`)
     }
     if (server.rotateEvery !== undefined && Duration.isLessThan(server.rotateEvery, Duration.minutes(1))) {
-      return yield* new SettingsError({
-        message: "a key that is changed more than once a minute is none: raise rotate-every"
-      })
+      return yield* refuse("rotate_every", "a key that is changed more than once a minute is none: raise rotate-every")
     }
-    const { logFormat, logLevel } = yield* logging.parse(provider).pipe(Effect.mapError(settingsError))
-    return { server, logLevel, logFormat }
+    return { server, ...yield* parse(logging), originOf: given.originOf, notes: misspelt() }
   }
 )
-
-/** The settings as a layer. */
-export const settingsLayer = (resolved: Resolved): Layer.Layer<ServerConfig> =>
-  Layer.succeed(ServerConfig, resolved.server)

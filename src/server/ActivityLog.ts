@@ -18,6 +18,7 @@ import { ActivityRepo, type ActivityRow, type AdminFilter, type Page, type Recor
 import { makeDenials } from "./activity/denials.ts"
 import * as BatchedFlusher from "./BatchedFlusher.ts"
 import { isUnstorable } from "./database/isUnstorable.ts"
+import { LogThreshold } from "./LogThreshold.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 import { background } from "./ShutdownCoordinator.ts"
 
@@ -70,11 +71,11 @@ export class ActivityLog extends Context.Service<ActivityLog, {
 }>()("fip/server/ActivityLog") {
   static readonly layerNoDeps = Layer.effectContext(
     Effect.gen(function*() {
-      const { activityKeptFor, denialsPerMinute, flushCount, flushInterval, flushQueue } = yield* ServerConfig
+      const config = yield* ServerConfig
       const repo = yield* ActivityRepo
       const clock = yield* Clock.Clock
       const run = Effect.runForkWith(yield* Effect.context())
-      const isShown = isGreaterThanOrEqualTo(yield* References.MinimumLogLevel)
+      const isShown = (yield* LogThreshold) ?? isGreaterThanOrEqualTo(yield* References.MinimumLogLevel)
       const origin = randomUUID()
       let sequence = 0
 
@@ -83,9 +84,9 @@ export class ActivityLog extends Context.Service<ActivityLog, {
         write: (records) => repo.add(origin, records),
         isPassing: (refusal) => !isUnstorable(refusal),
         merging: { keyOf, merge },
-        capacity: flushQueue,
-        count: flushCount,
-        interval: flushInterval
+        capacity: config.flushQueue,
+        count: config.flushCount,
+        interval: config.flushInterval
       })
 
       const say = (activity: Activity): void => {
@@ -105,7 +106,7 @@ export class ActivityLog extends Context.Service<ActivityLog, {
       }
 
       const now = () => clock.currentTimeMillisUnsafe()
-      const keptOf = makeDenials(denialsPerMinute, now)
+      const keptOf = makeDenials(() => config.denialsPerMinute, now)
       const record = (given: Activity): void => {
         const { activity, isSaid } = keptOf(given)
         flusher.offer({ ...activity, sequence: sequence++, at: now(), times: 1 })
@@ -113,7 +114,7 @@ export class ActivityLog extends Context.Service<ActivityLog, {
       }
 
       const sweep = Effect.gen(function*() {
-        const before = new Date((yield* Clock.currentTimeMillis) - Duration.toMillis(activityKeptFor))
+        const before = new Date((yield* Clock.currentTimeMillis) - Duration.toMillis(config.activityKeptFor))
         while (!(yield* repo.sweep(before)));
       })
       yield* background(

@@ -124,7 +124,8 @@ export class Admin extends Context.Service<Admin, {
     Layer.effect(
       Admin,
       Effect.gen(function*() {
-        const { dataDir, shutdownDeadline } = yield* ServerConfig
+        const config = yield* ServerConfig
+        const { dataDir } = config
         const { begun } = yield* ShutdownCoordinator
         const record = yield* RecordActivity
         const path = socketPath(dataDir)
@@ -223,7 +224,7 @@ export class Admin extends Context.Service<Admin, {
                 server.close(() => resume(Effect.void))
                 for (const socket of asking) socket.destroy()
               })
-              yield* Effect.timeoutOption(Effect.interruptible(closed), shutdownDeadline)
+              yield* Effect.timeoutOption(Effect.interruptible(closed), config.shutdownDeadline)
               for (const socket of sockets) socket.destroy()
             })
         )

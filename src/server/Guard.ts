@@ -85,9 +85,9 @@ export class Guard extends Context.Service<Guard, {
       const config = yield* ServerConfig
       const repo = yield* GuessRepo
       const hasher = yield* PasswordHasher
-      const base = Duration.toMillis(config.guessDelay)
-      const longest = Duration.toMillis(config.guessDelayMax)
-      const memory = Duration.toMillis(config.guessMemory)
+      const base = () => Duration.toMillis(config.guessDelay)
+      const longest = () => Duration.toMillis(config.guessDelayMax)
+      const forgottenAt = (now: number) => new Date(now - Duration.toMillis(config.guessMemory))
       const accounts = makeTurns({ running: 1, waiting: WAITING })
       const addresses = makeTurns({ running: RUNNING_PER_ADDRESS, waiting: WAITING })
       const typical = new Typical()
@@ -97,13 +97,13 @@ export class Guard extends Context.Service<Guard, {
       /** How long the next guess has to wait. A clock that was set back makes nobody wait longer than the delay. */
       const waitOf = ({ failed_at, failures }: Guesses, free: number, now: number): number => {
         if (failures < free) return 0
-        const delay = Math.min(longest, base * 2 ** Math.min(failures - free, 40))
+        const delay = Math.min(longest(), base() * 2 ** Math.min(failures - free, 40))
         return Math.max(0, Math.min(delay, failed_at.getTime() + delay - now))
       }
 
-      const find = (buckets: ReadonlyArray<string>, now: number) => repo.find(buckets, new Date(now - memory))
+      const find = (buckets: ReadonlyArray<string>, now: number) => repo.find(buckets, forgottenAt(now))
       const count = (buckets: ReadonlyArray<string>, now: number) =>
-        repo.count(buckets, new Date(now), new Date(now - memory))
+        repo.count(buckets, new Date(now), forgottenAt(now))
 
       const noteLocked = ({ address, username }: Guess, counted: ReadonlyArray<Guesses>): void => {
         const own = counted.find(({ bucket }) => bucket === accountBucket(username))
@@ -156,7 +156,9 @@ export class Guard extends Context.Service<Guard, {
           return yield* tried(guess, "known", [bucket], found, check)
         })
         return Effect.flatMap(accounts.take(bucket, turn), (done) => {
-          if (Option.isNone(done)) return Effect.fail(tooMany("too many logins of this device at the same time", base))
+          if (Option.isNone(done)) {
+            return Effect.fail(tooMany("too many logins of this device at the same time", base()))
+          }
           return done.value === undefined ? Effect.fail(wrong) : Effect.succeed(done.value)
         })
       }
@@ -185,7 +187,7 @@ export class Guard extends Context.Service<Guard, {
         })
         const done = yield* accounts.take(account, addresses.take(address, turn))
         if (Option.isSome(done) && Option.isNone(done.value)) {
-          return yield* tooMany("too many logins from your address at the same time", base)
+          return yield* tooMany("too many logins from your address at the same time", base())
         }
         const outcome = Option.getOrElse(Option.flatten(done), () => "locked" as const)
         if (outcome === "locked") {
@@ -206,7 +208,7 @@ export class Guard extends Context.Service<Guard, {
       yield* background(
         "sweep of guesses",
         Clock.currentTimeMillis.pipe(
-          Effect.flatMap((now) => repo.sweep(new Date(now - memory))),
+          Effect.flatMap((now) => repo.sweep(forgottenAt(now))),
           Effect.catch((error) => Effect.logWarning("old guesses could not be swept", error)),
           Effect.repeat(Schedule.spaced(SWEEP_EVERY))
         )
@@ -226,7 +228,7 @@ export class Guard extends Context.Service<Guard, {
               yield* count([bucket], now)
             })
           )
-          if (Option.isNone(done)) return yield* tooMany("too many registrations from your address", base)
+          if (Option.isNone(done)) return yield* tooMany("too many registrations from your address", base())
         }),
         forgive: (username) => repo.clear(accountBucket(username))
       })

@@ -227,6 +227,7 @@ export class Listener extends Context.Service<Listener, {
             for (const connection of connections) connection.pardon(off)
           }
           for (const connection of connections) connection.sweep(at)
+          server.maxConnections = config.maxConnections
           door.sweep(at)
           rate.sweep(at)
           return tellOfCrowds(at)

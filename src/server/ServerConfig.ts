@@ -1,4 +1,9 @@
-/** What a server is started with. Defaults are those of design section 10; `cli/serve.ts` fills it from flags and environment. */
+/**
+ * What a server is started with; `cli/serve.ts` fills it from flags, environment and config file.
+ *
+ * Those of `RELOADABLE` may change while the server runs: who uses one reads it from the service where it is used, and
+ * keeps no copy.
+ */
 import { Context, Duration } from "effect"
 import { join } from "node:path"
 
@@ -155,6 +160,38 @@ export const defaults: Omit<ServerSettings, "dataDir"> = {
   flushCount: 500,
   flushQueue: 50_000
 }
+
+/** What a running server takes over at once, or for connections that are made from then on. */
+export const RELOADABLE = [
+  "registration",
+  "bytesPerUser",
+  "filesPerUser",
+  "accountGuesses",
+  "deviceGuesses",
+  "addressGuesses",
+  "addressRegistrations",
+  "guessDelay",
+  "guessDelayMax",
+  "guessMemory",
+  "maxConnections",
+  "connectionsPerAddress",
+  "connectionRate",
+  "maxGuests",
+  "guestsPerAddress",
+  "loginTimeout",
+  "guestRequests",
+  "guestTimeout",
+  "requestRate",
+  "byteRate",
+  "idleTimeout",
+  "messageTimeout",
+  "shutdownDeadline",
+  "keepVersions",
+  "keepVersionsFor",
+  "keepDeletedFor",
+  "activityKeptFor",
+  "denialsPerMinute"
+] as const satisfies ReadonlyArray<keyof ServerSettings>
 
 export const segmentsDirOf = ({ dataDir, segmentsDir }: Pick<ServerSettings, "dataDir" | "segmentsDir">): string =>
   segmentsDir ?? join(dataDir, "segments")

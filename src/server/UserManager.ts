@@ -77,7 +77,7 @@ export class UserManager extends Context.Service<UserManager, {
   static readonly layerNoDeps = Layer.effect(
     UserManager,
     Effect.gen(function*() {
-      const { bytesPerUser, filesPerUser, registration } = yield* ServerConfig
+      const config = yield* ServerConfig
       const sql = yield* SqlClient
       const credentials = yield* Credentials
       const hasher = yield* PasswordHasher
@@ -102,14 +102,14 @@ export class UserManager extends Context.Service<UserManager, {
 
       /** The hash of an invitation that is good, where one is needed. */
       const invitation = Effect.fnUntraced(function*(code: InviteCode | undefined) {
-        if (registration !== "invite") return undefined
+        if (config.registration !== "invite") return undefined
         const codeHash = OneTimeCode.hash(code ?? "")
         if (codeHash === undefined || !(yield* invites.isGood(codeHash, yield* now))) return yield* notInvited
         return codeHash
       })
 
       const register = Effect.fnUntraced(function*(auth: PasswordAuth, peer: Peer, code?: InviteCode) {
-        if (registration === "closed") {
+        if (config.registration === "closed") {
           return yield* refuse("2:reg", "this server does not take registrations: ask its administrator for an account")
         }
         yield* guard.registration(peer.address)
@@ -210,9 +210,9 @@ export class UserManager extends Context.Service<UserManager, {
       })
       const storageOf = (user: User): Storage => ({
         bytes_used: user.bytes_used,
-        bytes_limit: user.bytes_limit ?? bytesPerUser,
+        bytes_limit: user.bytes_limit ?? config.bytesPerUser,
         files_used: user.files_used,
-        files_limit: user.files_limit ?? filesPerUser
+        files_limit: user.files_limit ?? config.filesPerUser
       })
 
       return UserManager.of({

@@ -14,7 +14,7 @@ export interface Kept {
   readonly isSaid: boolean
 }
 
-export const makeDenials = (perMinute: number, now: () => number) => {
+export const makeDenials = (perMinute: () => number, now: () => number) => {
   const counts = new Map<number, { readonly minute: number; count: number }>()
   return (activity: Activity): Kept => {
     const { action, address, code, durationMillis, userId, username } = activity
@@ -27,7 +27,7 @@ export const makeDenials = (perMinute: number, now: () => number) => {
       return { activity, isSaid: true }
     }
     known.count += 1
-    if (known.count <= perMinute) return { activity, isSaid: true }
+    if (known.count <= perMinute()) return { activity, isSaid: true }
     return {
       activity: {
         action,
@@ -41,7 +41,7 @@ export const makeDenials = (perMinute: number, now: () => number) => {
         notable: true,
         detail: { counted: true }
       },
-      isSaid: known.count === perMinute + 1
+      isSaid: known.count === perMinute() + 1
     }
   }
 }

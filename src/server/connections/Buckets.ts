@@ -1,5 +1,6 @@
 /**
- * Token buckets by key: each fills with `rate` a second up to `burst`, and may be overdrawn by as much.
+ * Token buckets by key: each fills with `rate` a second up to what comes in `burstSeconds`, and may be overdrawn by as
+ * much. The rate may change at any time.
  *
  * A key that has not been seen begins full, so a bucket that is full again need not be kept. At most `capacity` are
  * kept; beyond that the one that was used least recently is forgotten, in its owner's favour.
@@ -10,8 +11,8 @@ interface Bucket {
 }
 
 export interface BucketLimits {
-  readonly rate: number
-  readonly burst: number
+  readonly rate: () => number
+  readonly burstSeconds: number
   readonly capacity: number
 }
 
@@ -27,15 +28,20 @@ export class Buckets<Key> {
     return this.buckets.size
   }
 
+  private get burst(): number {
+    return this.limits.rate() * this.limits.burstSeconds
+  }
+
   /** What is in a bucket; negative while it is overdrawn. */
   level(key: Key, now: number): number {
     const bucket = this.buckets.get(key)
-    return bucket === undefined ? this.limits.burst : this.filled(bucket, now)
+    return bucket === undefined ? this.burst : this.filled(bucket, now)
   }
 
   /** Takes `cost`, whether or not it is there. How many milliseconds the bucket is then overdrawn for, if at all. */
   take(key: Key, cost: number, now: number): number {
-    const { burst, capacity, rate } = this.limits
+    const { burst } = this
+    const { capacity, rate } = this.limits
     let bucket = this.buckets.get(key)
     if (bucket === undefined) {
       bucket = { tokens: burst, at: now }
@@ -52,19 +58,19 @@ export class Buckets<Key> {
     this.buckets.set(key, bucket)
     bucket.tokens = Math.max(-burst, this.filled(bucket, now) - cost)
     bucket.at = now
-    return bucket.tokens >= 0 ? 0 : (-bucket.tokens / rate) * 1000
+    return bucket.tokens >= 0 ? 0 : (-bucket.tokens / rate()) * 1000
   }
 
   /** Forgets what is full. */
   sweep(now: number): void {
+    const { burst } = this
     for (const [key, bucket] of this.buckets) {
-      if (this.filled(bucket, now) >= this.limits.burst) this.buckets.delete(key)
+      if (this.filled(bucket, now) >= burst) this.buckets.delete(key)
     }
   }
 
   /** A clock that was set back fills nothing. */
   private filled({ at, tokens }: Bucket, now: number): number {
-    const { burst, rate } = this.limits
-    return Math.min(burst, tokens + Math.max(0, now - at) * (rate / 1000))
+    return Math.min(this.burst, tokens + Math.max(0, now - at) * (this.limits.rate() / 1000))
   }
 }

@@ -61,8 +61,7 @@ export class Door {
   constructor(limits: DoorLimits, random: () => number = Math.random) {
     this.limits = limits
     this.random = random
-    const rate = limits.connectionRate
-    this.tokens = new Buckets({ rate, burst: rate * BURST_SECONDS, capacity: CAPACITY })
+    this.tokens = new Buckets({ rate: () => limits.connectionRate, burstSeconds: BURST_SECONDS, capacity: CAPACITY })
   }
 
   get guestCount(): number {

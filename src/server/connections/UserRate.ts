@@ -15,25 +15,27 @@ export interface UserRateLimits {
 const BURST_SECONDS = 30
 const CAPACITY = 65_536
 
-const bucketsOf = (rate: number) => new Buckets<number>({ rate, burst: rate * BURST_SECONDS, capacity: CAPACITY })
+const bucketsOf = (rate: () => number) => new Buckets<number>({ rate, burstSeconds: BURST_SECONDS, capacity: CAPACITY })
 
 export class UserRate {
+  private readonly limits: UserRateLimits
   private readonly requests: Buckets<number>
-  private readonly bytes: Buckets<number> | undefined
+  private readonly bytes: Buckets<number>
 
-  constructor({ byteRate, requestRate }: UserRateLimits) {
-    this.requests = bucketsOf(requestRate)
-    this.bytes = byteRate === undefined ? undefined : bucketsOf(byteRate)
+  constructor(limits: UserRateLimits) {
+    this.limits = limits
+    this.requests = bucketsOf(() => limits.requestRate)
+    this.bytes = bucketsOf(() => limits.byteRate ?? 0)
   }
 
   /** Notes what a user did; for how many milliseconds to hold back what comes next. */
   spend(userId: number, requests: number, bytes: number, now: number): number {
     const wait = requests === 0 ? 0 : this.requests.take(userId, requests, now)
-    return this.bytes === undefined ? wait : Math.max(wait, this.bytes.take(userId, bytes, now))
+    return this.limits.byteRate === undefined ? wait : Math.max(wait, this.bytes.take(userId, bytes, now))
   }
 
   sweep(now: number): void {
     this.requests.sweep(now)
-    this.bytes?.sweep(now)
+    this.bytes.sweep(now)
   }
 }

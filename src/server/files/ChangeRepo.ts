@@ -69,7 +69,8 @@ export const make = (
   sql: SqlClient,
   settings: Pick<ServerSettings, "bytesPerUser" | "filesPerUser" | "keepDeletedFor">
 ) => {
-  const ownerColumns = sql`
+  const ownerColumns = () =>
+    sql`
     u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
     coalesce(u.bytes_limit, ${settings.bytesPerUser}::bigint) as bytes_limit,
     coalesce(u.files_limit, ${settings.filesPerUser}::bigint) as files_limit`
@@ -78,7 +79,7 @@ export const make = (
   const lockOwners = (ids: ReadonlyArray<number>): Run<ReadonlyArray<Owner>> =>
     Effect.map(
       sql<OwnerColumns>`
-        select ${ownerColumns}
+        select ${ownerColumns()}
         from unnest(${bigints(ids.toSorted((a, b) => a - b))}) as q (user_id)
         cross join lateral (select * from users u where u.user_id = q.user_id offset 0 for no key update) u`,
       (rows) => rows.map(toOwner)
@@ -88,7 +89,7 @@ export const make = (
   const lockNamed = (names: ReadonlyArray<Username>): Run<ReadonlyArray<Owner>> =>
     Effect.map(
       sql<OwnerColumns>`
-        select ${ownerColumns}
+        select ${ownerColumns()}
         from (
           select distinct u.user_id from unnest(${texts(names.map((name) => name.toLowerCase()))}) as q (key)
           cross join lateral (select u.user_id from users u where u.username_key = q.key offset 0) u

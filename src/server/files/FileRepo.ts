@@ -86,8 +86,8 @@ export class FileRepo extends Context.Service<FileRepo, {
     FileRepo,
     Effect.gen(function*() {
       const sql = yield* SqlClient
-      const { bytesPerUser, databaseUrl, filesPerUser } = yield* ServerConfig
-      const patiently = Patience.make(databaseUrl)
+      const config = yield* ServerConfig
+      const patiently = Patience.make(config.databaseUrl)
 
       const batch = sql.literal(String(EXTENTS_PER_BATCH))
 
@@ -100,8 +100,8 @@ export class FileRepo extends Context.Service<FileRepo, {
         const rows = yield* sql<Row>`
           select
             q.item, u.user_id as owner_id, u.username as owner, u.bytes_used, u.files_used,
-            coalesce(u.bytes_limit, ${bytesPerUser}::bigint) as bytes_limit,
-            coalesce(u.files_limit, ${filesPerUser}::bigint) as files_limit,
+            coalesce(u.bytes_limit, ${config.bytesPerUser}::bigint) as bytes_limit,
+            coalesce(u.files_limit, ${config.filesPerUser}::bigint) as files_limit,
             ${fileColumns}, ${rightsColumns}, e.*
           from unnest(
             ${bigints(requests.map((_, item) => item))}, ${bigints(requests.map((request) => request.callerId))},

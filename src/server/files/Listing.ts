@@ -82,7 +82,7 @@ export class Listing extends Context.Service<Listing, {
     Listing,
     Effect.gen(function*() {
       const sql = yield* SqlClient
-      const { keepDeletedFor } = yield* ServerConfig
+      const config = yield* ServerConfig
       const nothing = sql.literal("")
 
       /** The caller's grants, those that count. */
@@ -224,7 +224,7 @@ export class Listing extends Context.Service<Listing, {
           : sql`and (f.name > ${after.key} or (f.name = ${after.key} and f.file_id < ${after.id}::bigint))`
         const rows = yield* sql<FileColumns & { readonly deleted_at: Date }>`
           select ${fileColumns}, f.deleted_at from files f
-          where f.owner_id = ${caller.userId}::bigint and ${isRestorable(now, keepDeletedFor)}
+          where f.owner_id = ${caller.userId}::bigint and ${isRestorable(now, config.keepDeletedFor)}
             and f.name >= ${prefix} ${prefix === "" ? nothing : sql`and f.name < ${behindFolder(prefix)}`} ${begins}
           order by f.name, f.file_id desc
           limit ${limit + 1}::bigint`.pipe(Effect.mapError(databaseRefusal))

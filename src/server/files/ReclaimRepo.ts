@@ -63,7 +63,7 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
     ReclaimRepo,
     Effect.gen(function*() {
       const sql = yield* SqlClient
-      const { bytesPerUser, keepDeletedFor, keepVersions, keepVersionsFor } = yield* ServerConfig
+      const config = yield* ServerConfig
 
       return ReclaimRepo.of({
         currentBytes: sql<{ readonly bytes: number }>`
@@ -74,8 +74,8 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
         dropVersions: (now, batch) =>
           sql<{ readonly seen: number; readonly dropped: number }>`
             select * from drop_versions(
-              ${batch}::int, ${keepVersions}::bigint, ${new Date(now)}::timestamptz,
-              ${ago(now, keepVersionsFor)}::timestamptz, ${ago(now, keepDeletedFor)}::timestamptz
+              ${batch}::int, ${config.keepVersions}::bigint, ${new Date(now)}::timestamptz,
+              ${ago(now, config.keepVersionsFor)}::timestamptz, ${ago(now, config.keepDeletedFor)}::timestamptz
             )`.pipe(Effect.mapBoth({
             onFailure: databaseRefusal,
             onSuccess: ([row]) => row ?? { seen: 0, dropped: 0 }
@@ -93,7 +93,7 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
           sql<{ readonly allowed: number; readonly most: number }>`
             select
               coalesce(
-                (select coalesce(u.bytes_limit, ${bytesPerUser}::bigint) from users u where u.user_id = ${ownerId}::bigint),
+                (select coalesce(u.bytes_limit, ${config.bytesPerUser}::bigint) from users u where u.user_id = ${ownerId}::bigint),
                 0
               ) as allowed,
               coalesce(sum(e.bytes), 0)::bigint as most

@@ -49,7 +49,7 @@ export class UserAdmin extends Context.Service<UserAdmin, {
   static readonly layerNoDeps = Layer.effect(
     UserAdmin,
     Effect.gen(function*() {
-      const { bytesPerUser, filesPerUser } = yield* ServerConfig
+      const config = yield* ServerConfig
       const coherence = yield* Coherence
       const users = yield* UserRepo
       const repo = yield* SessionRepo
@@ -72,9 +72,9 @@ export class UserAdmin extends Context.Service<UserAdmin, {
           sessions: yield* repo.count(user.user_id, at),
           ...(isBanned(user, at) ? { banned_until: bannedUntil(user) } : {}),
           bytes_used: user.bytes_used,
-          bytes_limit: user.bytes_limit ?? bytesPerUser,
+          bytes_limit: user.bytes_limit ?? config.bytesPerUser,
           files_used: user.files_used,
-          files_limit: user.files_limit ?? filesPerUser
+          files_limit: user.files_limit ?? config.filesPerUser
         }
       })
 

@@ -123,7 +123,7 @@ describe("buckets", () => {
   it("hold what a bucket that is filled step by step holds", () => {
     const act = fc.record({ key: fc.nat(3), cost: fc.nat(30), millis: fc.integer({ min: -50, max: 500 }) })
     fc.assert(fc.property(fc.array(act, { maxLength: 60 }), (acts) => {
-      const buckets = new Buckets<number>({ rate: 100, burst: 40, capacity: 10 })
+      const buckets = new Buckets<number>({ rate: () => 100, burstSeconds: 0.4, capacity: 10 })
       const model = new Map<number, { tokens: number; at: number }>()
       let now = 1000
       for (const { cost, key, millis } of acts) {
@@ -142,7 +142,7 @@ describe("buckets", () => {
   })
 
   it("are never more than their capacity: the one used longest ago is forgotten", () => {
-    const buckets = new Buckets<number>({ rate: 1, burst: 10, capacity: 3 })
+    const buckets = new Buckets<number>({ rate: () => 1, burstSeconds: 10, capacity: 3 })
     for (const key of [1, 2, 3, 1, 4]) buckets.take(key, 5, 0)
     assert.strictEqual(buckets.size, 3)
     assert.deepStrictEqual([1, 2, 3, 4].map((key) => buckets.level(key, 0)), [0, 10, 5, 5])
