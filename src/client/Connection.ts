@@ -170,6 +170,12 @@ export class Connection {
     this.fail(loss)
   }
 
+  /** Calls back once when the connection has ended, also where that was before. */
+  onEnd(listener: () => void): void {
+    if (this.socket.destroyed) listener()
+    else this.socket.once("close", listener)
+  }
+
   private pump(): void {
     while (!this.blocked && this.inFlight.size < MAX_IN_FLIGHT && this.usable) {
       const preferred = this.largeIsNext ? this.large : this.small

@@ -43,6 +43,8 @@ export interface ClientOptions {
     | undefined
   /** Things that a person should know and that are no failures (a key pinned, blind trust used, reconnected). */
   readonly onNotice?: ((message: string) => void) | undefined
+  /** The connection for requests is gone, whoever ended it; the next request makes another. */
+  readonly onLost?: (() => void) | undefined
   /** How long the server may be silent while it owes an answer, before the connection is given up. One minute. */
   readonly replyTimeout?: Duration.Input | undefined
 }

@@ -47,6 +47,7 @@ export interface LinkOptions {
   readonly trust: Trust
   readonly silenceMillis: number
   readonly onNotice: (message: string) => void
+  readonly onLost?: (() => void) | undefined
 }
 
 /** Connects, and fails when that does not work at once. */
@@ -98,6 +99,12 @@ export const makeLink = Effect.fnUntraced(function*(
 
   const sayWhy = (message: string) => onNotice(`${at}: ${message}`)
   let current = yield* connect(sayWhy)
+  /** Tells of the end of what requests use; a lane's is nobody's business. */
+  const tellOfEnd = (connection: Connection): void =>
+    connection.onEnd(() => {
+      if (connection === current && !closed) options.onLost?.()
+    })
+  tellOfEnd(current)
 
   const connectAgain = (onLeaving: (message: string) => void) =>
     Effect.suspend(() =>
@@ -109,7 +116,9 @@ export const makeLink = Effect.fnUntraced(function*(
   const reconnect = yield* makeShared(
     Effect.map(connectAgain(sayWhy), (connection) => {
       onNotice(`connected to ${at} again`)
-      return current = connection
+      current = connection
+      tellOfEnd(connection)
+      return connection
     })
   )
 

@@ -20,7 +20,7 @@ import { makeTrust } from "./Trust.ts"
 export const makeClient = Effect.fnUntraced(function*(
   options: ClientOptions
 ): Effect.fn.Return<FipClientShape, ConnectError | TrustError | LocalFileError, Scope.Scope> {
-  const { host, onNotice = () => {}, port = DEFAULT_PORT, replyTimeout = "1 minute" } = options
+  const { host, onLost, onNotice = () => {}, port = DEFAULT_PORT, replyTimeout = "1 minute" } = options
   const normalised = normalise(host, port)
   if (Result.isFailure(normalised)) return yield* new ConnectError({ host, port, message: normalised.failure })
   const address = normalised.success
@@ -28,7 +28,8 @@ export const makeClient = Effect.fnUntraced(function*(
     address,
     trust: makeTrust(address, options),
     silenceMillis: Duration.toMillis(replyTimeout),
-    onNotice
+    onNotice,
+    onLost
   })
   const api = yield* makeApi(link, yield* deviceFor(address, options.knownHosts ?? defaultPath()))
   const transfers = {

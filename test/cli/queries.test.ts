@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, DateTime, Effect, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { cut, formatAgo, formatTable } from "../../src/cli/shell/format.ts"
+import { Jobs } from "../../src/cli/shell/Jobs.ts"
 import { Output } from "../../src/cli/shell/Output.ts"
 import { Questions } from "../../src/cli/shell/Questions.ts"
 import { runLine } from "../../src/cli/shell/Shell.ts"
@@ -41,7 +42,11 @@ const listAtTerminal = Effect.fnUntraced(function*(
     Effect.provideService(FipClient, recordingClient([], answers)),
     Effect.provide(Questions.layerUnattended),
     Effect.provide(
-      Layer.merge(Output.layerStreams({ stdout, stderr: new Capture() }), NodeServices.layer).pipe(
+      Layer.mergeAll(
+        Output.layerStreams({ stdout, stderr: new Capture() }),
+        Jobs.layer,
+        NodeServices.layer
+      ).pipe(
         Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(environment)))
       )
     )

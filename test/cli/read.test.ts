@@ -2,6 +2,7 @@ import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { Writable } from "node:stream"
+import { Jobs } from "../../src/cli/shell/Jobs.ts"
 import { Output } from "../../src/cli/shell/Output.ts"
 import { Questions } from "../../src/cli/shell/Questions.ts"
 import { runLine } from "../../src/cli/shell/Shell.ts"
@@ -52,7 +53,7 @@ const atTerminal = Effect.fnUntraced(function*(answers: Partial<FipClientShape>,
           })
       })
     ),
-    Effect.provide(Layer.merge(Output.layerStreams({ stdout, stderr }), NodeServices.layer))
+    Effect.provide(Layer.mergeAll(Output.layerStreams({ stdout, stderr }), Jobs.layer, NodeServices.layer))
   )
   return { status, asked, stdout: stdout.text, bytes: stdout.bytes, stderr: stderr.text }
 })

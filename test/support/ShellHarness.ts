@@ -4,6 +4,7 @@
  */
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer, Option, Redacted, Stream } from "effect"
+import { join } from "node:path"
 import { Writable } from "node:stream"
 import { type ClientLayer, openShell, type ShellInput, type ShellOptions } from "../../src/cli/shell/openShell.ts"
 import { Output } from "../../src/cli/shell/Output.ts"
@@ -12,6 +13,7 @@ import { FipClient } from "../../src/client/FipClient.ts"
 import { FileName, formatFileRef } from "../../src/protocol/FileName.ts"
 import { Fingerprint, SessionId, Sha256, Timestamp, Username } from "../../src/protocol/Identity.ts"
 import type { FileInfo, Storage, Written } from "../../src/protocol/Request.ts"
+import { temporaryFolder } from "./temporaryFolder.ts"
 
 const me = Username.make("alice_smith")
 export const session = { username: me, sessionId: SessionId.make("0193a7c2-4e6b-4c1d-9f0a-2b3c4d5e6f70") }
@@ -242,12 +244,14 @@ export const runShell = Effect.fnUntraced(function*(input: ShellInput, options: 
   const calls: Array<Call> = []
   const capture = new Capture()
   const stderr = options.stderr ?? new Capture()
+  const history = options.history ?? join(yield* temporaryFolder, "history")
   const status = yield* openShell(
     {
       client: { host: "localhost", ...options.client },
       username: options.username,
       password: options.password,
       json: options.json ?? false,
+      history,
       input
     },
     options.clientLayer ?? (() => Layer.succeed(FipClient, recordingClient(calls, options.answers)))
@@ -263,7 +267,7 @@ export const runShell = Effect.fnUntraced(function*(input: ShellInput, options: 
     bytes: capture.bytes,
     stderr: stderr.text
   }
-})
+}, Effect.scoped)
 
 /** Runs a script, one line each. */
 export const runLines = (lines: ReadonlyArray<string>, options?: HarnessOptions) =>

@@ -10,6 +10,7 @@ import type { Command } from "effect/cli"
 import { childrenOf, helpDocOf } from "./helpDoc.ts"
 import { CommandFacts } from "./ShellCommand.ts"
 import { fromArguments, tokenize, type Word } from "./Tokenizer.ts"
+import type { Alias } from "./Workspace.ts"
 
 export interface CommandLine {
   /** The command, as `--json` and messages name it. */
@@ -31,8 +32,8 @@ const isFlag = (word: Word): boolean =>
 const find = (parent: Command.Command.Any, word: string): Command.Command.Any | undefined =>
   childrenOf(parent).find((child) => child.name === word || child.alias === word)
 
-/** Follows the words down the tree. */
-const resolve = (root: Command.Command.Any, words: ReadonlyArray<Word>) => {
+/** The command that words begin with: follows them down the tree. */
+export const findCommand = (root: Command.Command.Any, words: ReadonlyArray<Word>) => {
   const path: Array<string> = []
   let command = root
   for (const word of words) {
@@ -62,8 +63,25 @@ const flagsOf = Effect.fnUntraced(function*(root: Command.Command.Any, path: Rea
   return flags
 })
 
+/** Puts what an alias stands for in the place of its name. An alias may begin with another one, never with itself. */
+export const expandAliases = (
+  aliases: ReadonlyMap<string, Alias>,
+  words: ReadonlyArray<Word>
+): ReadonlyArray<Word> => {
+  const seen = new Set<string>()
+  let expanded = words
+  for (;;) {
+    const [first, ...rest] = expanded
+    const name = first === undefined || first.literal ? "" : first.text.toLowerCase()
+    const alias = seen.has(name) ? undefined : aliases.get(name)
+    if (alias === undefined) return expanded
+    seen.add(name)
+    expanded = [...alias.words, ...rest]
+  }
+}
+
 export const commandLine = Effect.fnUntraced(function*(root: Command.Command.Any, words: ReadonlyArray<Word>) {
-  const { command, path } = resolve(root, words)
+  const { command, path } = findCommand(root, words)
   const rest = words.slice(path.length)
   const end = rest.findIndex((word) => !word.literal && word.text === "--")
   const open = end < 0 ? rest : rest.slice(0, end)
@@ -111,9 +129,14 @@ const line = (
 ): CommandLine => ({ name, command, facts, args, bye })
 
 /** True when a line can be kept: it is a command, and none of its words is a password. */
-export const isPublic = (root: Command.Command.Any, text: string): boolean => {
-  const words = Result.getOrElse(tokenize(text), () => fromArguments(text.trim().split(/\s+/)))
-  const { command, path } = resolve(root, words)
+export const isPublic = (
+  root: Command.Command.Any,
+  text: string,
+  aliases: ReadonlyMap<string, Alias> = new Map()
+): boolean => {
+  const typed = Result.getOrElse(tokenize(text), () => fromArguments(text.trim().split(/\s+/)))
+  const words = expandAliases(aliases, typed)
+  const { command, path } = findCommand(root, words)
   return command !== undefined &&
     words.length - path.length <= Context.get(command.annotations, CommandFacts).publicWords
 }

@@ -23,8 +23,14 @@ export class TransferFailed extends Data.TaggedError("TransferFailed")<{
 /** The login that a command needed first. */
 export class LoginFailed extends Data.TaggedError("LoginFailed")<{ readonly cause: ClientError | UsageError }> {}
 
+/** A line or a job that this command ran or waited for has failed, and was reported by itself. */
+export class InnerFailed extends Data.TaggedError("InnerFailed")<{
+  readonly status: ExitStatus
+  readonly message: string
+}> {}
+
 /** Everything a command can fail with. */
-export type CommandError = ClientError | UsageError | TransferFailed | LoginFailed | OutputClosed
+export type CommandError = ClientError | UsageError | TransferFailed | LoginFailed | InnerFailed | OutputClosed
 
 /** What a command does, as far as its failures go. */
 export type CommandKind = "request" | "login" | "transfer"
@@ -95,6 +101,8 @@ export const failureOf = (error: Exclude<CommandError, OutputClosed>, kind: Comm
         locked_until: error.locked_until,
         request_id: error.request_id
       }
+    case "InnerFailed":
+      return { status: error.status, code: "local:failed", message }
     case "UsageError":
       return { status: ExitStatus.USAGE, code: "local:usage", message }
     case "LocalFileError":

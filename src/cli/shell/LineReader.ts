@@ -1,11 +1,14 @@
 /**
- * What a person types at a terminal, by node:readline: line editing, a history in memory, secrets without echo, and
+ * What a person types at a terminal, by node:readline: line editing, history, completion, secrets without echo, and
  * Ctrl-C as an event. One interface lives as long as the shell, so lines that are typed or pasted ahead while a command
  * runs are kept in order. While it lives the terminal is in raw mode: Ctrl-C is a key here and no signal.
+ *
+ * The screen is shared: what others have to say while a line is typed goes above it (`aside`).
  */
 import { type Cause, Context, Deferred, Effect, Layer, Option, Queue, Redacted } from "effect"
-import { createInterface } from "node:readline"
+import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline"
 import { Writable } from "node:stream"
+import { type History, MAX_LINES } from "./History.ts"
 import type { OutputStream } from "./Output.ts"
 import { missing, Questions } from "./Questions.ts"
 
@@ -15,7 +18,18 @@ export interface LineReaderOptions {
   readonly output: OutputStream
   /** Lines for which this is false never enter the history. */
   readonly remembers: (line: string) => boolean
+  readonly history: History
 }
+
+/** What could stand in place of the end of a line. */
+export interface Completion {
+  /** Whole words, quoted where they have to be. */
+  readonly candidates: ReadonlyArray<string>
+  /** The end of the line that they would replace. */
+  readonly replaced: string
+}
+
+type Respond = (error: null, result: [Array<string>, string]) => void
 
 /** Passes what readline shows on to the terminal, except while a secret is typed. */
 class Echo extends Writable {
@@ -55,6 +69,16 @@ export class LineReader extends Context.Service<LineReader, {
   readonly secret: (prompt: string) => Effect.Effect<Option.Option<string>>
   /** Runs an effect until it ends or Ctrl-C is pressed, which interrupts it: then there is no result. */
   readonly interruptible: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Option.Option<A>, E, R>
+  /** The next key, when no line is asked for. */
+  readonly key: Effect.Effect<string>
+  /** True while a line is typed: what is written would go into the middle of it. */
+  readonly typing: () => boolean
+  /** Writes whole lines above the one that is typed. */
+  readonly aside: (text: string) => void
+  /** Answers Tab for as long as it runs. Keys that are typed while `complete` runs wait for it. */
+  readonly completing: <R>(
+    complete: (line: string) => Effect.Effect<Completion, never, R>
+  ) => Effect.Effect<never, never, R>
 }>()("fip/cli/shell/LineReader") {
   static readonly layer = (options: LineReaderOptions): Layer.Layer<LineReader | Questions> =>
     Layer.effect(Questions, questions).pipe(Layer.provideMerge(Layer.effect(LineReader, make(options))))
@@ -62,25 +86,46 @@ export class LineReader extends Context.Service<LineReader, {
 
 const nothing = (): void => {}
 
+const isListener = (value: unknown): value is (...args: ReadonlyArray<unknown>) => void => typeof value === "function"
+
 const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
   const lines = yield* Queue.unbounded<string, Cause.Done>()
+  const tabs = yield* Queue.unbounded<{ readonly line: string; readonly respond: Respond }>()
   const echo = new Echo(options.output)
+  /** What is typed now; nothing while a command runs. */
+  let typing: "line" | "answer" | "secret" | undefined
+  let completes = false
+  let secretPrompt = ""
   const readline = createInterface({
     input: options.input,
     output: echo,
     terminal: true,
-    historySize: 1000,
-    removeHistoryDuplicates: true
+    history: [...options.history.lines()],
+    historySize: MAX_LINES,
+    removeHistoryDuplicates: true,
+    completer: (line: string, respond: Respond) => {
+      if (!completes || typing !== "line") return respond(null, [[], line])
+      Queue.offerUnsafe(tabs, { line, respond })
+    }
   })
   let onInterrupt = nothing
-  readline.on("line", (line) => Queue.offerUnsafe(lines, line))
-  readline.on("close", () => Queue.endUnsafe(lines))
+  readline.on("line", (line) => {
+    typing = undefined
+    Queue.offerUnsafe(lines, line)
+  })
+  readline.on("close", () => {
+    typing = undefined
+    Queue.endUnsafe(lines)
+  })
   readline.on("history", (history) => {
     const [latest] = history
-    if (latest !== undefined && (echo.muted || !options.remembers(latest))) history.shift()
+    if (latest === undefined) return
+    if (typing !== "line" || !options.remembers(latest)) history.shift()
+    else options.history.add(latest)
   })
   readline.on("SIGINT", () => {
     options.output.write("^C\n")
+    if (readline.line === "" && typing === "line") options.output.write("(BYE or Ctrl-D leaves)\n")
     // Forgets what was typed: to the end of the line, and back over all of it, unseen.
     const { muted } = echo
     echo.muted = true
@@ -111,32 +156,85 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
 
   const next = Effect.option(Queue.take(lines))
 
-  const ask = (prompt: string): Effect.Effect<Option.Option<string>> =>
+  const ask = (prompt: string, what: "line" | "answer"): Effect.Effect<Option.Option<string>> =>
     Effect.suspend(() => {
       readline.setPrompt(prompt)
       // What was typed ahead is on the screen already.
-      if (Queue.sizeUnsafe(lines) === 0) readline.prompt()
+      if (Queue.sizeUnsafe(lines) === 0) {
+        typing = what
+        readline.prompt()
+      }
       return next
     })
 
+  const above = (text: string): void => {
+    if (typing === undefined) {
+      options.output.write(text)
+      return
+    }
+    const { rows } = readline.getCursorPos()
+    moveCursor(options.output, 0, -rows)
+    cursorTo(options.output, 0)
+    clearScreenDown(options.output)
+    // readline goes up to where it believes that its prompt begins.
+    options.output.write(text + (typing === "secret" ? secretPrompt : "\n".repeat(rows)))
+    if (typing !== "secret") readline.prompt(true)
+  }
+
   return LineReader.of({
     line: (prompt) =>
-      Effect.tap(withInterrupt(() => readline.prompt(), ask(prompt)), (line) =>
+      Effect.tap(withInterrupt(() => readline.prompt(), ask(prompt, "line")), (line) =>
         Effect.sync(() => {
           // Ctrl-D leaves the cursor behind the prompt.
           if (Option.isNone(line)) options.output.write("\n")
         })),
-    answer: ask,
+    answer: (prompt) => ask(prompt, "answer"),
     secret: (prompt) =>
       Effect.suspend(() => {
         options.output.write(prompt)
         readline.setPrompt("")
+        secretPrompt = prompt
+        typing = "secret"
         echo.muted = true
         return next
       }).pipe(
         Effect.tap(() => Effect.sync(() => options.output.write("\n"))),
         Effect.ensuring(Effect.sync(() => {
           echo.muted = false
+          typing = undefined
+        }))
+      ),
+    typing: () => typing !== undefined,
+    aside: above,
+    key: Effect.callback((resume) => {
+      // readline would take the key for the beginning of the next line.
+      const { input } = options
+      const taken = input.rawListeners("keypress")
+      const restore = () => {
+        input.off("keypress", onKey)
+        for (const listener of taken) if (isListener(listener)) input.on("keypress", listener)
+      }
+      const onKey = (
+        text: string | undefined,
+        key: { readonly name?: string; readonly ctrl?: boolean } | undefined
+      ) => {
+        restore()
+        resume(Effect.succeed(key?.ctrl === true ? `ctrl-${key.name}` : key?.name ?? text ?? ""))
+      }
+      input.on("keypress", onKey)
+      for (const listener of taken) if (isListener(listener)) input.off("keypress", listener)
+      return Effect.sync(restore)
+    }),
+    completing: (complete) =>
+      Effect.gen(function*() {
+        completes = true
+        const { line, respond } = yield* Queue.take(tabs)
+        const { candidates, replaced } = yield* complete(line)
+        respond(null, [[...candidates], replaced])
+      }).pipe(
+        Effect.forever,
+        Effect.ensuring(Effect.sync(() => {
+          completes = false
         }))
       ),
     interruptible: (effect) =>

@@ -15,6 +15,7 @@ export class OutputClosed extends Data.TaggedError("OutputClosed")<{ readonly ca
 export interface OutputStream extends Writable {
   readonly isTTY?: boolean
   readonly columns?: number
+  readonly rows?: number
 }
 
 export class Output extends Context.Service<Output, {
@@ -26,6 +27,8 @@ export class Output extends Context.Service<Output, {
   readonly colorsResults: boolean
   /** Width of the terminal that results go to; infinite when they go to none. */
   readonly resultColumns: Effect.Effect<number>
+  /** Height of the terminal that results go to; infinite when they go to none, or nobody knows. */
+  readonly resultRows: Effect.Effect<number>
   /** Width of the terminal that messages go to. */
   readonly columns: Effect.Effect<number>
   readonly write: (chunk: string | Uint8Array) => Effect.Effect<void, OutputClosed>
@@ -53,6 +56,7 @@ export class Output extends Context.Service<Output, {
           colors: stderrIsTerminal && colors,
           colorsResults: stdout.isTTY === true && colors,
           resultColumns: Effect.sync(() => stdout.isTTY === true ? stdout.columns ?? 80 : Number.POSITIVE_INFINITY),
+          resultRows: Effect.sync(() => stdout.isTTY === true && stdout.rows || Number.POSITIVE_INFINITY),
           columns: Effect.sync(() => stderr.columns ?? 80),
           write: (chunk) => chunk.length === 0 ? Effect.void : send(stdout, chunk),
           note: (text) => Effect.ignore(send(stderr, text)),

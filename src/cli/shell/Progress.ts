@@ -2,7 +2,7 @@
  * The progress line of a transfer: on standard error, only when that is a terminal, and gone when the transfer ends.
  * Counting is what callbacks do (cheap, synchronous); drawing happens ten times a second beside the transfer.
  */
-import { Clock, Effect } from "effect"
+import { Clock, Context, Effect } from "effect"
 import type { OnProgress } from "../../client/FipClient.ts"
 import { formatBytes, formatSeconds } from "./format.ts"
 import { Output } from "./Output.ts"
@@ -56,6 +56,11 @@ const describe = (progress: Progress, rate: number): string => {
   return parts.join("  ")
 }
 
+/** Who is told how far a transfer is, instead of the terminal: the job that it runs in. */
+export const ProgressView = Context.Reference<((text: string) => void) | undefined>("fip/cli/shell/ProgressView", {
+  defaultValue: () => undefined
+})
+
 const CLEAR_LINE = "\r\u001b[K"
 // New figures count for a fifth: the rate follows a change within a second and does not jump about.
 const SMOOTHING = 0.2
@@ -63,7 +68,8 @@ const SMOOTHING = 0.2
 /** Runs a transfer with its progress shown. */
 export const withProgress = Effect.fnUntraced(function*<A, E, R>(progress: Progress, transfer: Effect.Effect<A, E, R>) {
   const output = yield* Output
-  if (!output.stderrIsTerminal) return yield* transfer
+  const view = yield* ProgressView
+  if (view === undefined && !output.stderrIsTerminal) return yield* transfer
   const clock = yield* Clock.Clock
   let lastTime = clock.monotonicTimeNanosUnsafe()
   let lastBytes = progress.bytes
@@ -74,10 +80,11 @@ export const withProgress = Effect.fnUntraced(function*<A, E, R>(progress: Progr
     rate = rate === 0 ? current : rate + (current - rate) * SMOOTHING
     lastTime = now
     lastBytes = progress.bytes
+    if (view !== undefined) return view(describe(progress, rate))
     const columns = yield* output.columns
     yield* output.note(CLEAR_LINE + describe(progress, rate).slice(0, columns - 1))
   })
   return yield* Effect.raceFirst(transfer, Effect.forever(Effect.andThen(Effect.sleep("100 millis"), draw))).pipe(
-    Effect.ensuring(output.note(CLEAR_LINE))
+    Effect.ensuring(view === undefined ? output.note(CLEAR_LINE) : Effect.void)
   )
 })

@@ -2,18 +2,33 @@
  * Runs lines: words in, a command run by the tree, its outcome or failure reported, and a status out. A line never
  * fails and never dies, so the shell outlives whatever a command does; only a closed standard output ends it.
  */
-import { Effect, Option, Result, Stream } from "effect"
+import { Config, Context, Effect, Option, Result, Stream } from "effect"
 import { CliConfig, CliOutput, Command } from "effect/cli"
 import { isCliError } from "effect/cli/CliError"
 import { FipClient } from "../../client/FipClient.ts"
-import { type CommandLine, commandLine } from "./CommandLine.ts"
+import { type CommandLine, commandLine, expandAliases } from "./CommandLine.ts"
 import { commandTree } from "./commandTree.ts"
-import { cancelled, ExitStatus, failureOf, internalFailure, UsageError } from "./Failure.ts"
+import {
+  cancelled,
+  type CommandError,
+  ExitStatus,
+  failureOf,
+  InnerFailed,
+  internalFailure,
+  UsageError
+} from "./Failure.ts"
+import { formatCount } from "./format.ts"
+import { Jobs } from "./Jobs.ts"
 import { LineReader } from "./LineReader.ts"
-import { OutputClosed } from "./Output.ts"
-import { reportFailure } from "./Report.ts"
+import { Output, OutputClosed } from "./Output.ts"
+import { makePager } from "./Pager.ts"
+import { printableLine } from "./printable.ts"
+import { Questions } from "./Questions.ts"
+import { JsonMode, note, reportFailure } from "./Report.ts"
+import { type CommandServices, RunSource } from "./ShellCommand.ts"
 import { tokenize, type Word } from "./Tokenizer.ts"
 import { notACommand, usageError } from "./usage.ts"
+import { formatFolder, TOP, Workspace } from "./Workspace.ts"
 
 export interface LineResult {
   readonly status: ExitStatus
@@ -46,12 +61,54 @@ const attempt = Effect.fnUntraced(function*(line: CommandLine, words: ReadonlyAr
   })
 }, Effect.catchDefect((defect) => Effect.succeedSome(internalFailure(defect))))
 
-/** Runs one line that is split already. */
-export const runWords = Effect.fnUntraced(function*(words: ReadonlyArray<Word>) {
-  const line = yield* commandLine(commandTree, words)
-  const failure = yield* attempt(line, words)
+/** Results that a person reads, a screen at a time; nothing where nobody does. */
+const Paging = Context.Reference<Output["Service"] | undefined>("fip/cli/shell/Paging", {
+  defaultValue: () => undefined
+})
+
+/** Runs a command in the foreground and reports it. */
+const runHere = Effect.fnUntraced(function*(line: CommandLine, words: ReadonlyArray<Word>) {
+  const failure = yield* attempt(line, words).pipe(Effect.provideService(RunSource, runSource))
   if (Option.isSome(failure)) yield* reportFailure(line.name, failure.value)
-  const status = Option.match(failure, { onNone: () => ExitStatus.DONE, onSome: (failure) => failure.status })
+  return Option.match(failure, { onNone: () => ExitStatus.DONE, onSome: (failure) => failure.status })
+})
+
+/** Starts a command beside the prompt. */
+const runBeside = Effect.fnUntraced(function*(line: CommandLine, words: ReadonlyArray<Word>, text: string) {
+  if (!line.facts.background) {
+    const message = `${line.name} does not run in the background: transfers and WATCH do (a quoted "&" is data)`
+    const failure = failureOf(new UsageError({ message }), line.facts.kind)
+    yield* reportFailure(line.name, failure)
+    return failure.status
+  }
+  const client = yield* FipClient
+  const jobs = yield* Jobs
+  yield* jobs.start(
+    line.name,
+    text,
+    runHere(line, words).pipe(
+      Effect.provideService(FipClient, client),
+      Effect.provideService(Jobs, jobs),
+      Effect.provideService(Paging, undefined)
+    )
+  )
+  return ExitStatus.DONE
+})
+
+const isAmpersand = (word: Word | undefined): boolean => word !== undefined && !word.literal && word.text === "&"
+
+/** Runs one line that is split already. `text` is how it was typed. */
+export const runWords = Effect.fnUntraced(function*(typed: ReadonlyArray<Word>, text?: string) {
+  const { aliases } = yield* Workspace
+  const all = expandAliases(aliases, typed)
+  const beside = all.length > 1 && isAmpersand(all.at(-1))
+  const words = beside ? all.slice(0, -1) : all
+  const line = yield* commandLine(commandTree, words)
+  const paging = line.facts.live ? undefined : yield* Paging
+  const run = beside
+    ? runBeside(line, words, (text ?? all.map(({ text }) => text).join(" ")).replace(/\s*&\s*$/, ""))
+    : runHere(line, words)
+  const status = yield* paging === undefined ? run : Effect.provideService(run, Output, paging)
   const result: LineResult = { status, leave: line.bye || (line.name === "BYE" && status === ExitStatus.DONE) }
   return result
 })
@@ -60,11 +117,44 @@ export const runWords = Effect.fnUntraced(function*(words: ReadonlyArray<Word>) 
 export const runLine = Effect.fnUntraced(function*(text: string) {
   if (/^\s*(#|$)/.test(text)) return { status: ExitStatus.DONE, leave: false }
   const words = tokenize(text)
-  if (Result.isSuccess(words)) return yield* runWords(words.success)
+  if (Result.isSuccess(words)) return yield* runWords(words.success, text.trim())
   const name = text.trim().split(/\s/, 1)[0] ?? ""
   const failure = failureOf(new UsageError({ message: words.failure.message }), "request")
   yield* reportFailure(name.toUpperCase(), failure)
   return { status: failure.status, leave: false }
+})
+
+/** Files that run files that run files end somewhere. */
+const MAX_DEPTH = 16
+const Depth = Context.Reference<number>("fip/cli/shell/Depth", { defaultValue: () => 0 })
+
+/** Runs the lines of a file, up to one that fails. BYE ends the file. */
+const runSource = (
+  file: string,
+  lines: Stream.Stream<string, CommandError>
+): Effect.Effect<number, CommandError, CommandServices> =>
+  Effect.gen(function*() {
+    const depth = yield* Depth
+    if (depth === MAX_DEPTH) return yield* new UsageError({ message: `${file} is run by ${depth} files already` })
+    let count = 0
+    let status: ExitStatus = ExitStatus.DONE
+    yield* Stream.runForEachWhile(lines, (text) =>
+      Effect.map(runLine(text), (result) => {
+        count++
+        status = result.status
+        return !result.leave && result.status === ExitStatus.DONE
+      })).pipe(Effect.provideService(Depth, depth + 1))
+    if (status === ExitStatus.DONE) return count
+    return yield* new InnerFailed({ status, message: `${file} ended at line ${count}` })
+  })
+
+/** Waits for what runs beside; the first of its failures counts where nothing else has failed. */
+export const runToEnd = Effect.fnUntraced(function*<E, R>(run: Effect.Effect<ExitStatus, E, R>) {
+  const jobs = yield* Jobs
+  const status = yield* run
+  yield* jobs.wait()
+  const failed = (yield* jobs.take).find((job) => job.status !== ExitStatus.DONE)
+  return status === ExitStatus.DONE && failed !== undefined ? failed.status : status
 })
 
 /** Runs lines until one fails or leaves, or there are no more; the status is that of the last one. */
@@ -82,20 +172,53 @@ const prompt = Effect.gen(function*() {
   const client = yield* FipClient
   const session = yield* client.session
   const user = Option.match(session, { onNone: () => "", onSome: ({ username }) => `${username}@` })
-  return `${user}${client.host}:${client.port}> `
+  const { folder } = yield* Workspace
+  const where = folder === TOP || formatFolder(folder) === "/" ? "" : ` ${printableLine(formatFolder(folder))}`
+  return `${user}${client.host}:${client.port}${where}> `
+})
+
+/** True when nothing is lost by leaving: no job runs, or somebody said that it may be cancelled. */
+const mayLeave = Effect.gen(function*() {
+  const jobs = yield* Jobs
+  const questions = yield* Questions
+  if (jobs.running === 0) return true
+  const question = `${formatCount(jobs.running, "job")} still running (JOBS lists them, WAIT waits): cancel, and leave?`
+  return yield* questions.confirm(question)
 })
 
 /** Runs what a person types until they leave. Ctrl-C ends the command that runs, and nothing else. */
 export const runInteractive = Effect.gen(function*() {
   const reader = yield* LineReader
+  const jobs = yield* Jobs
+  const output = yield* Output
+  const pages = !(yield* JsonMode) && (yield* pagerWanted)
   while (true) {
     const text = yield* reader.line(yield* prompt)
-    if (Option.isNone(text)) return ExitStatus.DONE
-    const result = yield* reader.interruptible(runLine(text.value))
+    if (Option.isNone(text)) {
+      // Nobody can be asked any more, and what runs has not been given up.
+      if (jobs.running > 0) yield* note(`waiting for ${formatCount(jobs.running, "job")}: Ctrl-C cancels`)
+      yield* jobs.wait()
+      return ExitStatus.DONE
+    }
+    const pager = makePager(output, reader)
+    const run = runLine(text.value).pipe(Effect.provideService(Paging, pages ? pager.output : undefined))
+    const result = yield* reader.interruptible(Effect.raceFirst(run, Effect.as(pager.left, ENOUGH)))
     const { leave, status } = Option.isSome(result) ? result.value : yield* cancelledLine(text.value)
-    if (leave) return status
+    if (leave && Option.getOrElse(yield* reader.interruptible(mayLeave), () => false)) {
+      for (const { number } of yield* jobs.list) yield* jobs.cancel(number)
+      return status
+    }
   }
 })
+
+const ENOUGH: LineResult = { status: ExitStatus.DONE, leave: false }
+
+/** `FIP_PAGER=off` shows long results at once, and so does a terminal that cannot clear a line. */
+const pagerWanted = Effect.gen(function*() {
+  const pager = yield* Config.String("FIP_PAGER").pipe(Config.withDefault(""))
+  const term = yield* Config.String("TERM").pipe(Config.withDefault(""))
+  return pager.toLowerCase() !== "off" && term !== "dumb"
+}).pipe(Effect.orElseSucceed(() => true))
 
 const cancelledLine = Effect.fnUntraced(function*(text: string) {
   const line = yield* commandLine(commandTree, Result.getOrElse(tokenize(text), () => []))

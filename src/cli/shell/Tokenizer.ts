@@ -17,47 +17,99 @@ export interface LineFault {
   readonly position: number
 }
 
+/** The word at the end of a line that is still being typed. */
+export interface OpenWord extends Word {
+  /** The quotes that it was begun in, or that are still open. */
+  readonly quote: "" | "'" | "\""
+  /** As it was typed, from its first character to the end of the line. */
+  readonly source: string
+}
+
+interface Scanned {
+  readonly word: Word
+  readonly start: number
+  /** Behind the word. */
+  readonly end: number
+  /** The quote or the backslash that lacks what should follow it, and where it is. */
+  readonly unfinished: { readonly char: string; readonly at: number } | undefined
+}
+
 const isBlank = (char: string): boolean => char === " " || char === "\t" || char === "\n" || char === "\r"
 
-/** Splits a line into words. */
-export const tokenize = (line: string): Result.Result<ReadonlyArray<Word>, LineFault> => {
-  const words: Array<Word> = []
-  let at = 0
-  while (at < line.length) {
+/** The word that begins at `start`. */
+const scan = (line: string, start: number): Scanned => {
+  const first = line.charAt(start)
+  let text = ""
+  let at = start
+  let unfinished: Scanned["unfinished"]
+  while (at < line.length && !isBlank(line.charAt(at))) {
+    const char = line.charAt(at)
+    if (char === "'" || char === "\"") {
+      const opened = at
+      at++
+      while (at < line.length && line.charAt(at) !== char) {
+        const next = line.charAt(at + 1)
+        if (char === "\"" && line.charAt(at) === "\\" && (next === "\"" || next === "\\")) at++
+        text += line.charAt(at)
+        at++
+      }
+      if (at >= line.length) unfinished = { char, at: opened }
+    } else if (char === "\\") {
+      at++
+      if (at >= line.length) unfinished = { char, at: at - 1 }
+      text += line.charAt(at)
+    } else {
+      text += char
+    }
+    at++
+  }
+  const literal = first === "'" || first === "\"" || first === "\\"
+  return { word: { text, literal }, start, end: Math.min(at, line.length), unfinished }
+}
+
+const scanAll = (line: string): ReadonlyArray<Scanned> => {
+  const found: Array<Scanned> = []
+  for (let at = 0; at < line.length;) {
     if (isBlank(line.charAt(at))) {
       at++
       continue
     }
-    const start = line.charAt(at)
-    let text = ""
-    while (at < line.length && !isBlank(line.charAt(at))) {
-      const char = line.charAt(at)
-      if (char === "'" || char === "\"") {
-        const opened = at
-        at++
-        while (at < line.length && line.charAt(at) !== char) {
-          const next = line.charAt(at + 1)
-          if (char === "\"" && line.charAt(at) === "\\" && (next === "\"" || next === "\\")) at++
-          text += line.charAt(at)
-          at++
-        }
-        if (at >= line.length) {
-          return Result.fail({ message: `the ${char} at column ${opened + 1} is never closed`, position: opened + 1 })
-        }
-      } else if (char === "\\") {
-        at++
-        if (at >= line.length) {
-          return Result.fail({ message: `nothing follows the \\ at column ${at}`, position: at })
-        }
-        text += line.charAt(at)
-      } else {
-        text += char
-      }
-      at++
-    }
-    words.push({ text, literal: start === "'" || start === "\"" || start === "\\" })
+    const one = scan(line, at)
+    found.push(one)
+    at = one.end
   }
-  return Result.succeed(words)
+  return found
+}
+
+/** Splits a line into words. */
+export const tokenize = (line: string): Result.Result<ReadonlyArray<Word>, LineFault> => {
+  const scanned = scanAll(line)
+  const unfinished = scanned.at(-1)?.unfinished
+  if (unfinished === undefined) return Result.succeed(scanned.map(({ word }) => word))
+  const position = unfinished.at + 1
+  return Result.fail({
+    message: unfinished.char === "\\"
+      ? `nothing follows the \\ at column ${position}`
+      : `the ${unfinished.char} at column ${position} is never closed`,
+    position
+  })
+}
+
+/** A line up to the cursor: its whole words, and the one that is being typed, which may be empty. */
+export const beginning = (line: string): { readonly words: ReadonlyArray<Word>; readonly open: OpenWord } => {
+  const scanned = scanAll(line)
+  const last = scanned.at(-1)
+  if (last === undefined || last.end < line.length) {
+    return {
+      words: scanned.map(({ word }) => word),
+      open: { text: "", literal: false, quote: "", source: "" }
+    }
+  }
+  const quote = last.unfinished?.char ?? line.charAt(last.start)
+  return {
+    words: scanned.slice(0, -1).map(({ word }) => word),
+    open: { ...last.word, quote: quote === "'" || quote === "\"" ? quote : "", source: line.slice(last.start) }
+  }
 }
 
 /** Words of a program's arguments: split already, and none of them quoted. */

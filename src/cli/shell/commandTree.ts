@@ -1,8 +1,11 @@
 /** All commands of the shell: the tree that every line is parsed by, in any mode. */
 import { Command } from "effect/cli"
 import { accountCommands } from "./commands/account.ts"
+import { alias, source, unalias } from "./commands/alias.ts"
 import { fileCommands } from "./commands/files.ts"
+import { folderCommands } from "./commands/folders.ts"
 import { helpCommand } from "./commands/help.ts"
+import { jobCommands } from "./commands/jobs.ts"
 import { queryCommands } from "./commands/queries.ts"
 import { readCommands } from "./commands/read.ts"
 import { sessionCommands } from "./commands/session.ts"
@@ -18,6 +21,7 @@ export const commandTree = Command.make("fip").pipe(
   Command.withSubcommands([
     { group: "session", commands: [...sessionCommands, helpCommand(root)] },
     { group: "account", commands: accountCommands },
+    { group: "shell", commands: [...folderCommands, alias(root), unalias, source, ...jobCommands] },
     { group: "files", commands: [...readCommands, ...fileCommands] },
     { group: "transfer", commands: [...transferCommands, ...uploadCommands] },
     { group: "sharing", commands: sharingCommands },

@@ -15,8 +15,21 @@ that is no terminal it runs one command a line (\`#\` begins a comment) and stop
   next character. A quoted word is never a flag, and neither is anything after \`--\`: \`WRITE f -- -x\`, \`WRITE f "-x"\`.
 - \`docs/a.txt\` is your own file, \`~alice/docs/a.txt\` is Alice's. Where a command takes \`[owner]\`, \`a.txt alice\` is the
   same as \`~alice/a.txt\`.
+- After \`CD docs\`, \`a.txt\` is \`docs/a.txt\`, \`../b.txt\` is \`b.txt\`, and LIST lists \`docs/\`; after \`CD ~alice/docs\`, \`a.txt\`
+  is \`~alice/docs/a.txt\`. \`/a.txt\`, \`~/a.txt\` and \`~me/a.txt\` are your own \`a.txt\` wherever you are, and \`~alice/a.txt\` is
+  Alice's. A new name that RENAME or COPY gives is in the folder if that is the owner's, else at the top of the owner's files.
+- A line that ends in \`&\` runs beside the prompt: transfers and WATCH can. JOBS lists what runs, CANCEL ends one, WAIT
+  waits. Nobody is asked anything on its behalf. BYE asks before it cancels what runs; Ctrl-D, a script and \`--\` wait for
+  it, and its failure counts.
+- \`ALIAS ll='LIST --long'\` makes \`ll\` a beginning of lines; \`SOURCE file\` runs lines of a file.
 - \`-bye\` after any command leaves afterwards, whatever comes of it.
 - Results go to standard output, messages to standard error.
+
+At a terminal, Tab completes commands, flags, names on the server and on this machine, and users; Up and Down go through
+earlier lines, those that begin with what is typed. They are kept in \`$XDG_STATE_HOME/fip/history\` (0600), without any
+that holds a password. Ctrl-C ends the command that runs and nothing else. A result that is longer than the screen stops
+at its end: blank goes on, \`q\` ends it; \`FIP_PAGER=off\` shows it at once. Who is logged in stays connected: the shell asks
+the server every minute whether it is there, and connects again when the connection is lost.
 
 ## Exit status
 
@@ -56,6 +69,7 @@ that needs a session; when that fails, so does the command. Other codes:
 | \`local:login\` | the command needs a session: log in first |
 | \`local:integrity\` | content did not arrive as it was sent |
 | \`local:cancelled\` | cancelled with Ctrl-C |
+| \`local:failed\` | a line of the file that SOURCE ran, or a job that WAIT waited for, has failed; it was reported by itself |
 | \`local:internal\` | a defect of this program |
 `
 

@@ -90,7 +90,7 @@ const LEAST_CUT = 12
 
 const PLAIN = /^[ -~]*$/
 /** Columns of a terminal. */
-const widthOf = (text: string): number => PLAIN.test(text) ? text.length : CliOutput.displayWidth(text)
+export const widthOf = (text: string): number => PLAIN.test(text) ? text.length : CliOutput.displayWidth(text)
 
 /** The text in at most `width` columns of a terminal: what is left out is in its middle. */
 export const cut = (text: string, width: number): string => {

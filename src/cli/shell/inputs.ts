@@ -12,13 +12,24 @@ import { Username } from "../../protocol/Identity.ts"
 import { MAX_LOCK_MS } from "../../protocol/Limits.ts"
 import type { GrantRole } from "../../protocol/Permission.ts"
 import { UsageError } from "./Failure.ts"
+import { ValueKind } from "./ValueKind.ts"
+import { inFolder, type RemoteFolder, TOP, Workspace } from "./Workspace.ts"
 
 const invalid = (value: string, sentence: string) =>
   new CliError.ValidationError({ message: `"${value}": ${sentence}` })
 
+/** Parses a name in the folder that the shell is in. */
+export const parsedHere = <A>(text: string, parse: (text: string) => Result.Result<A, string>) =>
+  Effect.flatMap(Workspace, ({ folder }) =>
+    Effect.mapError(
+      Effect.fromResult(Result.flatMap(inFolder(folder, text), parse)),
+      (fault) => invalid(text, fault)
+    ))
+
 /** A file on the server: `notes.txt`, `docs/notes.txt`, `~alice/notes.txt`. */
 const fileArgument = Argument.String("file").pipe(
-  Argument.mapEffect((text) => Effect.mapError(Effect.fromResult(parseFileRef(text)), (fault) => invalid(text, fault))),
+  Argument.mapEffect((text) => parsedHere(text, parseFileRef)),
+  Argument.withMetavar(ValueKind.FILE),
   Argument.withDescription("file on the server: notes.txt, docs/notes.txt, or ~alice/notes.txt for Alice's")
 )
 
@@ -26,49 +37,93 @@ const asUsername = Schema.decodeUnknownOption(Username)
 
 const ownerArgument = Argument.String("owner").pipe(
   Argument.filterMap(asUsername, () => "a user name: whose file it is"),
+  Argument.withMetavar(ValueKind.USER),
   Argument.withDescription("whose file it is, instead of ~owner/ before its name"),
   Argument.optional
 )
 
+/** A name, in the folder that the shell is in and, for one whose owner is named apart, from the top. */
+interface Named<Ref> {
+  readonly here: Ref
+  readonly fromTop: Ref
+}
+
+const named = <Ref extends ShareableRef>(parse: (text: string) => Result.Result<Ref, string>) => (text: string) =>
+  Effect.map(parsedHere(text, parse), (here): Named<Ref> => ({
+    here,
+    fromTop: Result.getOrElse(Result.flatMap(inFolder(TOP, text), parse), () => here)
+  }))
+
+const fileOfOwner = Argument.String("file").pipe(
+  Argument.mapEffect(named(parseFileRef)),
+  Argument.withMetavar(ValueKind.FILE),
+  Argument.withDescription("file on the server: notes.txt, docs/notes.txt, or ~alice/notes.txt for Alice's")
+)
+
 /** A file, and its owner in either of the two ways to name one. */
-export const target = { file: fileArgument, owner: ownerArgument }
+export const target = { file: fileOfOwner, owner: ownerArgument }
 
 export const targetOf = <Ref extends ShareableRef>(input: {
-  readonly file: Ref
+  readonly file: Named<Ref>
   readonly owner: Option.Option<Username>
 }): Effect.Effect<Ref, UsageError> => {
-  if (Option.isNone(input.owner)) return Effect.succeed(input.file)
-  return input.file.owner === undefined
-    ? Effect.succeed({ ...input.file, owner: input.owner.value })
+  if (Option.isNone(input.owner)) return Effect.succeed(input.file.here)
+  const { fromTop } = input.file
+  return fromTop.owner === undefined
+    ? Effect.succeed({ ...fromTop, owner: input.owner.value })
     : Effect.fail(
-      new UsageError({ message: `name the owner once: ~${input.file.owner}/ or "${input.owner.value}", not both` })
+      new UsageError({ message: `name the owner once: ~${fromTop.owner}/ or "${input.owner.value}", not both` })
     )
 }
 
 /** A file whose owner can only be given as `~owner/`. */
 export const file = fileArgument
 
+const SHAREABLE = "file on the server, or a folder with all that is under it: docs/; / is everything of yours"
+
 /** A file, or a folder with all that is under it: its name ends with `/`. */
 export const shareable = Argument.String("file").pipe(
-  Argument.mapEffect((text) =>
-    Effect.mapError(Effect.fromResult(parseShareableRef(text)), (fault) => invalid(text, fault))
-  ),
-  Argument.withDescription("file on the server, or a folder with all that is under it: docs/; / is everything of yours")
+  Argument.mapEffect((text) => parsedHere(text, parseShareableRef)),
+  Argument.withMetavar(ValueKind.FILE),
+  Argument.withDescription(SHAREABLE)
 )
 
 /** The same, and its owner in either of the two ways to name one. */
-export const shareableTarget = { file: shareable, owner: ownerArgument }
+export const shareableTarget = {
+  file: Argument.String("file").pipe(
+    Argument.mapEffect(named(parseShareableRef)),
+    Argument.withMetavar(ValueKind.FILE),
+    Argument.withDescription(SHAREABLE)
+  ),
+  owner: ownerArgument
+}
 
-/** A name for a file whose owner is settled already. */
+/** A name for a file whose owner is settled already: in the shell's folder, and from the top. */
 export const newName = (name: string, whose: string) =>
   Argument.String(name).pipe(
-    Argument.mapEffect((text): Effect.Effect<FileName, CliError.CliError> =>
-      text.startsWith("~")
-        ? Effect.fail(invalid(text, `${whose}: write the name without ~user/`))
-        : Effect.mapError(Effect.fromResult(parseFileName(text)), (fault) => invalid(text, fault))
+    Argument.mapEffect((text) =>
+      Effect.gen(function*() {
+        const { folder } = yield* Workspace
+        const plain = Result.getOrElse(inFolder(TOP, text), () => text)
+        if (plain.startsWith("~")) return yield* invalid(text, `${whose}: write the name without ~user/`)
+        const parsed = (folder: RemoteFolder) =>
+          Effect.mapError(
+            Effect.fromResult(Result.flatMap(inFolder(folder, text), parseFileName)),
+            (fault) => invalid(text, fault)
+          )
+        const here = yield* parsed({ ...folder, owner: undefined })
+        return { here, fromTop: yield* Effect.orElseSucceed(parsed(TOP), () => here), folder }
+      })
     ),
+    Argument.withMetavar(ValueKind.FILE),
     Argument.withDescription(whose)
   )
+
+/** The new name of a file of `owner`: the shell's folder counts where it is the same owner's. */
+export const newNameOf = (
+  name: { readonly here: FileName; readonly fromTop: FileName; readonly folder: RemoteFolder },
+  owner: Username | undefined
+): FileName => name.folder.owner?.toLowerCase() === owner?.toLowerCase() ? name.here : name.fromTop
 
 /** Content that is typed on the line. */
 export const data = Argument.String("data").pipe(
@@ -78,10 +133,12 @@ export const data = Argument.String("data").pipe(
 export const localPath = (description: string) =>
   Argument.String("local").pipe(
     Argument.filter((path) => path !== "", () => "a path on this machine"),
+    Argument.withMetavar(ValueKind.LOCAL),
     Argument.withDescription(description)
   )
 
-export const user = (description: string) => Argument.String("user").pipe(Argument.withDescription(description))
+export const user = (description: string) =>
+  Argument.String("user").pipe(Argument.withMetavar(ValueKind.USER), Argument.withDescription(description))
 
 /** A password as an argument; commands ask for it when it is missing. */
 export const password = (name: string) =>
@@ -141,6 +198,7 @@ export const role = Argument.String("role").pipe(
     (text) => Option.fromUndefinedOr(ROLES.get(text.toLowerCase())),
     () => "READ, EDIT or MANAGE (or reader, editor, manager)"
   ),
+  Argument.withMetavar("READ|EDIT|MANAGE"),
   Argument.withDescription("READ, EDIT or MANAGE, in any case; reader, editor and manager mean the same")
 )
 

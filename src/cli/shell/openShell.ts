@@ -2,21 +2,29 @@
  * One run of the shell on one connection: connects, logs in when it was given who, runs a command, a script or a person's
  * lines, and ends its session. The result is the exit status; what went wrong has been reported by then.
  */
-import { Data, Effect, Layer, Option, type Redacted, Stream } from "effect"
+import { Data, Effect, Latch, Layer, Option, type Redacted, Stream } from "effect"
+import path from "node:path"
 import type { ConnectError, LocalFileError, TrustError } from "../../client/ClientError.ts"
 import type { ClientOptions } from "../../client/FipClient.ts"
 import { FipClient } from "../../client/FipClient.ts"
 import { isPublic } from "./CommandLine.ts"
 import { commandTree } from "./commandTree.ts"
+import { completion, wordsOfKind } from "./Completion.ts"
+import { completionNames } from "./CompletionNames.ts"
 import { type CommandError, type CommandKind, ExitStatus, failureOf, LoginFailed } from "./Failure.ts"
+import { defaultHistory, type History, openHistory } from "./History.ts"
+import { Jobs } from "./Jobs.ts"
+import { keepAlive } from "./KeepAlive.ts"
 import { LineReader } from "./LineReader.ts"
 import { Output, type OutputClosed, type OutputStream } from "./Output.ts"
 import { printableLine } from "./printable.ts"
 import { Questions } from "./Questions.ts"
 import { JsonMode, note, reportFailure } from "./Report.ts"
-import { runInteractive, runScript, runWords } from "./Shell.ts"
+import { runInteractive, runScript, runToEnd, runWords } from "./Shell.ts"
 import { EnsureSession } from "./ShellCommand.ts"
 import { fromArguments } from "./Tokenizer.ts"
+import { ValueKind } from "./ValueKind.ts"
+import { Workspace, WorkspaceState } from "./Workspace.ts"
 
 /** Where the lines come from. */
 export type ShellInput =
@@ -30,6 +38,8 @@ export interface ShellOptions {
   readonly password: Redacted.Redacted | undefined
   readonly json: boolean
   readonly input: ShellInput
+  /** Where lines that are typed are kept. Default: `$XDG_STATE_HOME/fip/history`. */
+  readonly history?: string | undefined
 }
 
 /** `FipClient.layer`, or a stand-in. */
@@ -49,11 +59,20 @@ const failing = (input: ShellInput, step: string, kind: CommandKind) =>
     return yield* new ShellFailed({ status: failure.status })
   })
 
-const connect = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
+interface ConnectOptions extends ShellOptions {
+  /** Opened when the connection is gone. */
+  readonly lost?: Latch.Latch
+}
+
+const connect = Effect.fnUntraced(function*(options: ConnectOptions, clientLayer: ClientLayer) {
   const output = yield* Output
   const questions = yield* Questions
+  const { knownHosts } = options.client
   return yield* Layer.build(clientLayer({
     ...options.client,
+    // LCD must not change what it means.
+    knownHosts: knownHosts === undefined ? undefined : path.resolve(knownHosts),
+    onLost: () => options.lost?.openUnsafe(),
     onNotice: (message) => output.noteUnsafe(`${printableLine(message)}\n`),
     confirmTrust: questions.attended
       ? ({ fingerprint, host, port }) =>
@@ -85,23 +104,47 @@ const endSession = Effect.gen(function*() {
 
 const CONNECTION_GONE: ReadonlySet<ExitStatus> = new Set([ExitStatus.NO_CONNECTION, ExitStatus.TRANSFER])
 
-const start = (options: ShellOptions, clientLayer: ClientLayer) =>
+const start = (options: ConnectOptions, clientLayer: ClientLayer) =>
   Effect.catch(connect(options, clientLayer), failing(options.input, "CONNECT", "request"))
 
 /** A person is logged in before the first prompt. */
-const startAttended = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
+const startAttended = Effect.fnUntraced(function*(options: ConnectOptions, clientLayer: ClientLayer) {
   const context = yield* start(options, clientLayer)
   yield* Effect.provideContext(login(options), context).pipe(Effect.catch(failing(options.input, "AUTH", "login")))
   return context
 })
 
-const attended = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
+const attended = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer, history: History) {
   const reader = yield* LineReader
-  const context = yield* reader.interruptible(startAttended(options, clientLayer))
+  const lost = Latch.makeUnsafe(false)
+  const context = yield* reader.interruptible(startAttended({ ...options, lost }, clientLayer))
   if (Option.isNone(context)) return ExitStatus.CANCELLED
-  yield* note("connected: HELP lists the commands, BYE leaves")
-  return yield* Effect.ensuring(runInteractive, endSession).pipe(Effect.provideContext(context.value))
+  yield* note("connected: HELP lists the commands, Tab completes, BYE leaves")
+  const workspace = yield* Workspace
+  const inBackground = Effect.gen(function*() {
+    const people = Effect.suspend(() => wordsOfKind(commandTree, history.lines(), ValueKind.USER))
+    const names = yield* completionNames(workspace, people)
+    yield* Effect.forkScoped(
+      reader.completing((line) => completion(commandTree, workspace, line, names))
+    )
+    yield* Effect.forkScoped(keepAlive(lost))
+  })
+  return yield* Effect.andThen(inBackground, Effect.ensuring(runInteractive, endSession)).pipe(
+    Effect.provideContext(context.value)
+  )
 })
+
+/** What is written while a line is typed goes above it. */
+const besidePrompt = (output: Output["Service"], reader: LineReader["Service"]): Output["Service"] => {
+  const aside = (text: string) => Effect.sync(() => reader.aside(text))
+  return {
+    ...output,
+    write: (chunk) =>
+      typeof chunk === "string" && output.stdoutIsTerminal && reader.typing() ? aside(chunk) : output.write(chunk),
+    note: (text) => output.stderrIsTerminal && reader.typing() ? aside(text) : output.note(text),
+    noteUnsafe: (text) => output.stderrIsTerminal ? reader.aside(text) : output.noteUnsafe(text)
+  }
+}
 
 const unattended = Effect.fnUntraced(function*(
   options: ShellOptions,
@@ -125,29 +168,48 @@ const unattended = Effect.fnUntraced(function*(
   )
 })
 
+const atTerminal = Effect.fnUntraced(function*(
+  options: ShellOptions,
+  input: ShellInput & { readonly _tag: "Terminal" },
+  clientLayer: ClientLayer,
+  workspace: WorkspaceState
+) {
+  const history = yield* openHistory(options.history ?? defaultHistory())
+  const reader = LineReader.layer({
+    input: input.input,
+    output: input.output,
+    remembers: (line) => isPublic(commandTree, line, workspace.aliases),
+    history
+  })
+  const output = Layer.effect(
+    Output,
+    Effect.gen(function*() {
+      return besidePrompt(yield* Output, yield* LineReader)
+    })
+  )
+  return yield* attended(options, clientLayer, history).pipe(Effect.provide(Layer.provideMerge(output, reader)))
+})
+
 /** Runs the shell; the result is the status that the process ends with. */
 export const openShell = (options: ShellOptions, clientLayer: ClientLayer) => {
   const { input } = options
+  const workspace = new WorkspaceState()
   const run = input._tag === "Terminal"
-    ? attended(options, clientLayer).pipe(
-      Effect.provide(LineReader.layer({
-        input: input.input,
-        output: input.output,
-        remembers: (line) => isPublic(commandTree, line)
-      }))
-    )
+    ? atTerminal(options, input, clientLayer, workspace)
     : unattended(
       options,
       clientLayer,
       input._tag === "Command"
-        ? Effect.map(runWords(fromArguments(input.words)), ({ status }) => status)
-        : runScript(
+        ? runToEnd(Effect.map(runWords(fromArguments(input.words)), ({ status }) => status))
+        : runToEnd(runScript(
           input.lines.pipe(Stream.catch((error) => Stream.fromEffect(failing(input, "CONNECT", "request")(error))))
-        )
+        ))
     ).pipe(Effect.provide(Questions.layerUnattended))
   return run.pipe(
+    Effect.provide(Jobs.layer),
     Effect.scoped,
     Effect.catchTag("ShellFailed", ({ status }) => Effect.succeed(status)),
-    Effect.provideService(JsonMode, options.json)
+    Effect.provideService(JsonMode, options.json),
+    Effect.provideService(Workspace, workspace)
   )
 }

@@ -1,8 +1,10 @@
 /** A place on the server that may be a folder: `docs`, `docs/`, `~alice`, `~alice/docs/`, `/` for everything of one's own. */
-import { Effect, Option, Result, Schema } from "effect"
-import { Argument, CliError } from "effect/cli"
+import { Option, Result, Schema } from "effect"
+import { Argument } from "effect/cli"
 import { type FileRef, formatFileRef, parseFileRef } from "../../protocol/FileName.ts"
 import { Username } from "../../protocol/Identity.ts"
+import { parsedHere } from "./inputs.ts"
+import { ValueKind } from "./ValueKind.ts"
 
 export interface Place {
   readonly owner: Username | undefined
@@ -34,12 +36,8 @@ export const parsePlace = (text: string): Result.Result<Place, string> => {
 
 export const placeArgument = (name: string, description: string) =>
   Argument.String(name).pipe(
-    Argument.mapEffect((text) =>
-      Effect.mapError(
-        Effect.fromResult(parsePlace(text)),
-        (fault) => new CliError.ValidationError({ message: `"${text}": ${fault}` })
-      )
-    ),
+    Argument.mapEffect((text) => parsedHere(text, parsePlace)),
+    Argument.withMetavar(ValueKind.FILE),
     Argument.withDescription(description)
   )
 

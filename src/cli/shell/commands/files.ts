@@ -8,7 +8,7 @@ import type { SuccessCode } from "../../../protocol/Code.ts"
 import { type FileRef, formatFileRef } from "../../../protocol/FileName.ts"
 import type { Written } from "../../../protocol/Request.ts"
 import { formatBytes } from "../format.ts"
-import { data, file, ifVersion, newName, position, target, targetOf, version } from "../inputs.ts"
+import { data, file, ifVersion, newName, newNameOf, position, target, targetOf, version } from "../inputs.ts"
 import type { Outcome } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
 
@@ -128,8 +128,9 @@ const rename = shellCommand({
   input: { file, name: newName("new", "the new name, among the owner's files"), ifVersion },
   run: Effect.fnUntraced(function*({ file, ifVersion, name }) {
     const client = yield* FipClient
-    const result = yield* client.rename(file, name, expected(ifVersion))
-    return written("1:ren", `renamed ${renamed(file, name)}`, result)
+    const to = newNameOf(name, file.owner)
+    const result = yield* client.rename(file, to, expected(ifVersion))
+    return written("1:ren", `renamed ${renamed(file, to)}`, result)
   })
 })
 
@@ -141,8 +142,9 @@ const copy = shellCommand({
   input: { file, name: newName("new", "the copy's name, among your own files; it must be free"), ifVersion },
   run: Effect.fnUntraced(function*({ file, ifVersion, name }) {
     const client = yield* FipClient
-    const result = yield* client.copy(file, name, expected(ifVersion))
-    return written("1:cpy", `copied ${renamed(file, name)}`, result)
+    const to = newNameOf(name, undefined)
+    const result = yield* client.copy(file, to, expected(ifVersion))
+    return written("1:cpy", `copied ${renamed(file, to)}`, result)
   })
 })
 

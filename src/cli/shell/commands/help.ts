@@ -4,6 +4,7 @@ import { Argument, Command } from "effect/cli"
 import { UsageError } from "../Failure.ts"
 import { commandHelps, overview, page } from "../help.ts"
 import { shellCommand } from "../ShellCommand.ts"
+import { ValueKind } from "../ValueKind.ts"
 
 export const helpCommand = (root: () => Command.Command.Any) =>
   shellCommand({
@@ -14,6 +15,7 @@ export const helpCommand = (root: () => Command.Command.Any) =>
     json: "`commands` (an array of `name`, `group`, `usage`, `summary`)",
     input: {
       words: Argument.String("command").pipe(
+        Argument.withMetavar(ValueKind.COMMAND),
         Argument.withDescription("a command, such as GRANT or QUERY FILE"),
         Argument.atMost(2)
       )

@@ -18,6 +18,7 @@ import { placeArgument } from "../places.ts"
 import { printableLine } from "../printable.ts"
 import { JsonMode } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
+import { Workspace } from "../Workspace.ts"
 
 const path = placeArgument(
   "path",
@@ -125,7 +126,7 @@ export const list = shellCommand({
     ),
     recursive: recursive("every file below, instead of one level and its folders"),
     sort: Flag.Literals("sort", ["name", "size", "time"]).pipe(
-      Flag.withMetavar("order"),
+      Flag.withMetavar("name|size|time"),
       Flag.withDescription("by name (the default), by size, or by time: the largest or the newest first"),
       Flag.withDefault("name" as const)
     )
@@ -137,9 +138,10 @@ export const list = shellCommand({
     const client = yield* FipClient
     const output = yield* Output
     const place = Option.getOrUndefined(input.path)
+    const here = input.shared || input.public || input.deleted ? undefined : (yield* Workspace).folder
     const options: ListOptions = {
-      owner: place?.owner,
-      prefix: place?.prefix,
+      owner: place === undefined ? here?.owner : place.owner,
+      prefix: place === undefined ? here?.prefix || undefined : place.prefix,
       recursive: input.recursive,
       scope: input.shared ? "shared" : input.public ? "public" : "own",
       deleted: input.deleted ? true : undefined

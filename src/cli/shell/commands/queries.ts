@@ -189,6 +189,8 @@ const query = Command.make("query").pipe(
     title: "QUERY",
     kind: "request",
     publicWords: Number.POSITIVE_INFINITY,
+    background: false,
+    live: false,
     json: "depends on what is asked"
   }),
   Command.withSubcommands([storage, user, queryFile, queryPermission, sessions, queryVersions, queryUploads, activity])

@@ -104,6 +104,7 @@ const read = shellCommand({
   json: "`owner`, `name`, `size`, `version`, `position`, `length`, `sha256` where it is known, and the content as " +
     "`text` if it is UTF-8, else as `base64`; at most 1 MiB of it, more is refused with `local:usage`",
   kind: "transfer",
+  background: false,
   input: {
     ...target,
     position: position.pipe(Flag.optional),

@@ -15,6 +15,7 @@ import { formatPlace, type Place, placeArgument } from "../places.ts"
 import { Progress, withProgress } from "../Progress.ts"
 import { JsonMode } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
+import { formatFolder, Workspace } from "../Workspace.ts"
 import { expected, writtenCode } from "./files.ts"
 import { downloadTree, uploadTree } from "./trees.ts"
 
@@ -48,7 +49,8 @@ const sent = (local: string, file: FileRef, result: Written) => ({
 const destination = Effect.fnUntraced(function*(local: string, place: Place | undefined) {
   if (place?.file !== undefined) return place.file
   const name = path.basename(path.resolve(local))
-  const text = place === undefined || formatPlace(place) === "/" ? name : `${formatPlace(place)}${name}`
+  const folder = formatFolder(place ?? (yield* Workspace).folder)
+  const text = folder === "/" ? name : `${folder}${name}`
   return yield* Effect.mapError(
     Effect.fromResult(parseFileRef(text)),
     (fault) => new UsageError({ message: `"${text}": ${fault}` })

@@ -13,6 +13,7 @@ import { type Move, moveAll, type Moved } from "../moves.ts"
 import { formatPlace, type Place } from "../places.ts"
 import { JsonMode, note } from "../Report.ts"
 import { localFacts, openTreeNotes } from "../treeNotes.ts"
+import { formatFolder, Workspace } from "../Workspace.ts"
 
 /** What the command came to: files that were there already are among the others. */
 const resultOf = (there: ReadonlyArray<Moved>, moved: ReadonlyArray<Moved>) => {
@@ -54,12 +55,14 @@ export const uploadTree = Effect.fnUntraced(function*(local: string, place: Plac
   if ((yield* kindOf(local)) === "file") {
     return yield* new UsageError({ message: `${local} is a file: leave out --recursive` })
   }
-  const prefix = place?.prefix ?? `${path.basename(path.resolve(local))}/`
+  const { folder } = yield* Workspace
+  const owner = place === undefined ? folder.owner : place.owner
+  const prefix = place?.prefix ?? `${folder.prefix}${path.basename(path.resolve(local))}/`
   const { files, skipped } = yield* walk(local)
   const client = yield* FipClient
-  const notes = yield* openTreeNotes(client, ["upload", place?.owner ?? "", prefix, path.resolve(local)])
+  const notes = yield* openTreeNotes(client, ["upload", owner ?? "", prefix, path.resolve(local)])
   const remote = new Map(
-    notes.count === 0 ? [] : (yield* filesUnder({ owner: place?.owner, prefix })).map((file) => [file.name, file])
+    notes.count === 0 ? [] : (yield* filesUnder({ owner, prefix })).map((file) => [file.name, file])
   )
   const moves: Array<Move> = []
   const facts = new Map<string, FileFacts>()
@@ -73,7 +76,7 @@ export const uploadTree = Effect.fnUntraced(function*(local: string, place: Plac
       there.push(asMoved(known, file.path))
     } else {
       facts.set(name, file.facts)
-      moves.push({ file: { owner: place?.owner, name }, local: file.path, size: file.facts.size })
+      moves.push({ file: { owner, name }, local: file.path, size: file.facts.size })
     }
   }
   if (skipped > 0) yield* note(`left out ${skipped} under ${local}: links and devices are not sent`)
@@ -90,7 +93,7 @@ export const uploadTree = Effect.fnUntraced(function*(local: string, place: Plac
   })
   yield* notes.remove
   const result = resultOf(there, moved)
-  const target = place === undefined ? prefix : formatPlace({ ...place, file: undefined })
+  const target = formatFolder({ owner, prefix })
   return { code: "1:amnd", message: `uploaded ${summary(result.totals)} from ${local} to ${target}`, result }
 }, Effect.scoped)
 

@@ -51,6 +51,8 @@ const watch = shellCommand({
   json: "a line for each change: `sequence` (for `--since`), `kind` (`created`, `written`, `renamed`, `deleted`, " +
     "`restored`, `shared`, `unshared`, `given`, `received`), `owner`, `name`, `by`, `at`, and where they mean " +
     "something `new_name`, `version`, `size`, `role`; at the end, with `--changes`, one with `changes` and `since`",
+  background: true,
+  live: true,
   input: {
     path: placeArgument("path", "a file or a folder, also somebody else's; everything of yours without it").pipe(
       Argument.optional
