@@ -12,6 +12,7 @@ import { defaultPath } from "./KnownHosts.ts"
 import { makeLink } from "./Link.ts"
 import { accountMethods } from "./methods/account.ts"
 import { fileMethods } from "./methods/files.ts"
+import type { ClientParts } from "./methods/parts.ts"
 import { queryMethods } from "./methods/queries.ts"
 import { sharingMethods } from "./methods/sharing.ts"
 import { transferMethods } from "./methods/transfers.ts"
@@ -32,7 +33,7 @@ export const makeClient = Effect.fnUntraced(function*(
     onLost
   })
   const api = yield* makeApi(link, yield* deviceFor(address, options.knownHosts ?? defaultPath()))
-  const transfers = {
+  const parts: ClientParts = {
     api,
     link,
     journals: makeJournals(
@@ -47,10 +48,10 @@ export const makeClient = Effect.fnUntraced(function*(
     host: address.host,
     port: address.port,
     fingerprint: Effect.map(link.connection, ({ fingerprint }) => fingerprint),
-    ...accountMethods(api),
-    ...fileMethods(api, link),
-    ...transferMethods(transfers),
-    ...queryMethods(api),
-    ...sharingMethods(api)
+    ...accountMethods(parts),
+    ...fileMethods(parts),
+    ...transferMethods(parts),
+    ...queryMethods(parts),
+    ...sharingMethods(parts)
   }
 })

@@ -2,8 +2,8 @@
 import { Effect, Option, Redacted } from "effect"
 import type { SessionId, Username } from "../../protocol/Identity.ts"
 import type { ResultOf } from "../../protocol/Request.ts"
-import type { Api } from "../Api.ts"
 import type { RequestError } from "../ClientError.ts"
+import type { ClientParts } from "./parts.ts"
 
 export interface AccountMethods {
   /** Who is logged in. */
@@ -36,7 +36,7 @@ export interface AccountMethods {
   ) => Effect.Effect<ResultOf<"DeleteUser">, RequestError>
 }
 
-export const accountMethods = ({ call, session }: Api): AccountMethods => ({
+export const accountMethods = ({ api: { call, session } }: ClientParts): AccountMethods => ({
   session: session.identity,
   heartbeat: call("Heartbeat", {}),
   register: (username, password, options = {}) =>

@@ -1,13 +1,12 @@
 /** Files and their content, without the disk of this machine. */
 import { Cause, Effect, Predicate, Stream } from "effect"
 import type { ReadHead, ResultOf, UploadMode, Written } from "../../protocol/Request.ts"
-import type { Api } from "../Api.ts"
 import { ofBytes, ofStream } from "../Blocks.ts"
 import { IntegrityError, type RequestError, type TransferError } from "../ClientError.ts"
-import type { Link } from "../Link.ts"
 import { openReading, type Reading } from "../Reading.ts"
 import { send, type Target } from "../Upload.ts"
 import { type ContentInput, type FileInput, nameOf, refOf } from "./inputs.ts"
+import type { ClientParts } from "./parts.ts"
 
 export interface WriteOptions {
   /** Refused with `2:vcf` unless the file has this version. */
@@ -82,7 +81,7 @@ const contentOf = (reading: Reading): Stream.Stream<Uint8Array, Effect.Error<Rea
   })).pipe(Stream.ensuring(Effect.sync(() => reading.close())))
 }
 
-export const fileMethods = (api: Api, link: Link): FileMethods => {
+export const fileMethods = ({ api, link }: ClientParts): FileMethods => {
   const { call } = api
 
   const sendContent = Effect.fnUntraced(function*(target: Target, content: ContentInput) {

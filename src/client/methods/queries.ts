@@ -2,11 +2,11 @@
 import { Effect, Stream } from "effect"
 import type { Username } from "../../protocol/Identity.ts"
 import type { ChangeInfo, FileInfo, ResultOf } from "../../protocol/Request.ts"
-import type { Api } from "../Api.ts"
 import type { RequestError } from "../ClientError.ts"
 import { listPages } from "../List.ts"
 import { watch } from "../Watch.ts"
 import { type FileInput, refOf, type ShareableInput, shareableOf } from "./inputs.ts"
+import type { ClientParts } from "./parts.ts"
 
 export interface ListOptions {
   readonly owner?: Username | undefined
@@ -70,7 +70,7 @@ export interface QueryMethods {
   readonly watch: (options?: WatchOptions) => Stream.Stream<ChangeInfo, RequestError>
 }
 
-export const queryMethods = (api: Api): QueryMethods => {
+export const queryMethods = ({ api }: ClientParts): QueryMethods => {
   const { call } = api
   return {
     list: (options) => listPages(api, options),

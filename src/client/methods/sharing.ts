@@ -2,9 +2,9 @@
 import { Effect } from "effect"
 import type { GrantRole } from "../../protocol/Permission.ts"
 import type { ResultOf, Written } from "../../protocol/Request.ts"
-import type { Api } from "../Api.ts"
 import type { RequestError } from "../ClientError.ts"
 import { type FileInput, nameOf, refOf, type ShareableInput, shareableOf } from "./inputs.ts"
+import type { ClientParts } from "./parts.ts"
 
 export interface SharingMethods {
   /** On a folder: on all that is under it, now and later. */
@@ -34,7 +34,7 @@ export interface SharingMethods {
   ) => Effect.Effect<ResultOf<"Unlock">, RequestError>
 }
 
-export const sharingMethods = ({ call }: Api): SharingMethods => ({
+export const sharingMethods = ({ api: { call } }: ClientParts): SharingMethods => ({
   grant: (username, file, role, options = {}) =>
     Effect.flatMap(
       shareableOf(file),

@@ -3,11 +3,12 @@ import { Effect, Option, type Scope } from "effect"
 import type { UploadId } from "../../protocol/Identity.ts"
 import type { ResultOf, UploadMode, Written } from "../../protocol/Request.ts"
 import type { RequestError, TransferError } from "../ClientError.ts"
-import { download, type DownloadServices } from "../Download.ts"
+import { download } from "../Download.ts"
 import type { Journal } from "../Journal.ts"
 import { upload } from "../Transfer.ts"
 import type { WriteOptions } from "./files.ts"
 import { type FileInput, refOf } from "./inputs.ts"
+import type { ClientParts } from "./parts.ts"
 
 /** Called as bytes move; cheap to ignore. `total` is `undefined` while it is not known. */
 export type OnProgress = (progress: { readonly bytes: number; readonly total: number | undefined }) => void
@@ -64,16 +65,15 @@ export interface TransferMethods {
   readonly transferNotes: (key: ReadonlyArray<string>) => Effect.Effect<Journal | undefined, never, Scope.Scope>
 }
 
-export const transferMethods = (transfers: DownloadServices): TransferMethods => ({
-  upload: (localPath, file, options) =>
-    Effect.flatMap(refOf(file), (file) => upload(transfers, localPath, file, options)),
+export const transferMethods = (parts: ClientParts): TransferMethods => ({
+  upload: (localPath, file, options) => Effect.flatMap(refOf(file), (file) => upload(parts, localPath, file, options)),
   download: (file, localPath, options) =>
-    Effect.flatMap(refOf(file), (file) => download(transfers, file, localPath, options)),
-  abortUpload: (upload) => transfers.api.call("UploadAbort", { upload_id: upload }),
+    Effect.flatMap(refOf(file), (file) => download(parts, file, localPath, options)),
+  abortUpload: (upload) => parts.api.call("UploadAbort", { upload_id: upload }),
 
   transferNotes: (key) =>
-    Effect.flatMap(transfers.api.session.identity, (user) =>
-      transfers.journals.open([
+    Effect.flatMap(parts.api.session.identity, (user) =>
+      parts.journals.open([
         "several",
         Option.match(user, { onNone: () => "", onSome: ({ username }) => username.toLowerCase() }),
         ...key
