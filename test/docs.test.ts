@@ -1,4 +1,4 @@
-/** What README.md and docs/ say of the program is so: links, paths, settings, layers, functions and messages. */
+/** What README.md, CONTRIBUTING.md and docs/ say of the program is so: links, paths, settings, layers, functions and messages. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Option } from "effect"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
@@ -16,7 +16,7 @@ const filesIn = (folder: string, ending: string): ReadonlyArray<string> =>
     .filter((path) => path.endsWith(ending))
     .map((path) => `${folder}/${path}`)
 
-const pages = ["README.md", ...filesIn("docs", ".md")].map((path) => ({ path, text: read(path) }))
+const pages = ["README.md", "CONTRIBUTING.md", ...filesIn("docs", ".md")].map((path) => ({ path, text: read(path) }))
 const operations = read("docs/operations.md")
 const architecture = read("docs/architecture.md")
 

@@ -1,9 +1,11 @@
 /** Questions: what there is, who may do what with it, what happened, and what happens. */
 import { Effect, Stream } from "effect"
+import type { FileRef } from "../../protocol/FileName.ts"
 import type { Username } from "../../protocol/Identity.ts"
 import type { ChangeInfo, FileInfo, ResultOf } from "../../protocol/Request.ts"
-import type { RequestError } from "../ClientError.ts"
+import { ProtocolError, type RequestError } from "../ClientError.ts"
 import { listPages } from "../List.ts"
+import { openLane } from "../ReadReply.ts"
 import { watch } from "../Watch.ts"
 import { type FileInput, refOf, type ShareableInput, shareableOf } from "./inputs.ts"
 import type { ClientParts } from "./parts.ts"
@@ -51,7 +53,12 @@ export interface QueryMethods {
   readonly querySessions: Effect.Effect<ResultOf<"QuerySessions">, RequestError>
   readonly queryFile: (
     file: FileInput,
-    options?: { readonly verbose?: boolean | undefined }
+    options?: {
+      /** With how often it was read. */
+      readonly verbose?: boolean | undefined
+      /** With its `sha256` in any case: the server reads the whole file where nobody knows it yet. */
+      readonly hash?: boolean | undefined
+    }
   ) => Effect.Effect<ResultOf<"QueryFile">, RequestError>
   /** What was done, the newest first: to one file of one's own, or by oneself and to all of one's files. */
   readonly queryActivity: (
@@ -70,16 +77,36 @@ export interface QueryMethods {
   readonly watch: (options?: WatchOptions) => Stream.Stream<ChangeInfo, RequestError>
 }
 
-export const queryMethods = ({ api }: ClientParts): QueryMethods => {
+export const queryMethods = ({ api, link }: ClientParts): QueryMethods => {
   const { call } = api
+
+  /** Asks for the hash of a version. A server that does not know how to leave the content away sends it: it is dropped. */
+  const hashOf = Effect.fnUntraced(
+    function*(file: FileRef, { version }: FileInfo) {
+      const { head, next } = yield* Effect.acquireRelease(
+        api.authorised("Read", { ...file, version, content: false }, (request) => openLane(link, request)),
+        (lane) => Effect.sync(lane.close),
+        { interruptible: true }
+      )
+      let { sha256 } = head
+      for (let part = yield* next; part !== undefined; part = yield* next) sha256 ??= part.sha256
+      return sha256 ?? (yield* new ProtocolError({ message: "the server's answer to Read has no hash" }))
+    },
+    Effect.scoped,
+    Effect.catchTag("Unanswered", ({ loss }) => Effect.fail(loss))
+  )
+
   return {
     list: (options) => listPages(api, options),
     watch: (options) => watch(api, options),
     queryStorage: call("QueryStorage", {}),
     queryUser: call("QueryUser", {}),
     querySessions: call("QuerySessions", {}),
-    queryFile: (file, options = {}) =>
-      Effect.flatMap(refOf(file), (file) => call("QueryFile", { ...file, verbose: options.verbose })),
+    queryFile: Effect.fnUntraced(function*(file, options = {}) {
+      const ref = yield* refOf(file)
+      const info = yield* call("QueryFile", { ...ref, verbose: options.verbose })
+      return options.hash !== true || info.sha256 !== undefined ? info : { ...info, sha256: yield* hashOf(ref, info) }
+    }),
     queryActivity: ({ before, file, limit } = {}) =>
       file === undefined
         ? call("QueryActivity", { before, limit })

@@ -47,7 +47,9 @@ export const fileRequests = {
       ...Target,
       position: Schema.optionalKey(Count),
       limit: Schema.optionalKey(Count),
-      version: Schema.optionalKey(Version)
+      version: Schema.optionalKey(Version),
+      /** False: the hash alone, computed where nobody knows it yet. */
+      content: Schema.optionalKey(Schema.Boolean)
     }),
     result: ReadHead
   }),

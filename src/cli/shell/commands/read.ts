@@ -134,4 +134,24 @@ const read = shellCommand({
   })
 })
 
-export const readCommands = [read] as const
+const checksum = shellCommand({
+  name: "CHECKSUM",
+  summary: "The SHA-256 of a file, computed by the server where nobody knows it yet",
+  examples: [{ command: "CHECKSUM notes.txt" }, { command: "CHECKSUM ~alice/photos.tar" }],
+  json: "`sha256`, `owner`, `name`, `size`, `version`",
+  input: target,
+  run: Effect.fnUntraced(function*(input) {
+    const client = yield* FipClient
+    const file = yield* targetOf(input)
+    const { name, owner, sha256, size, version } = yield* client.queryFile(file, { hash: true })
+    return {
+      code: "1:qa",
+      message: `the SHA-256 of ${formatFileRef(file)}`,
+      result: { sha256, owner, name, size, version },
+      // As sha256sum writes it, to be compared line by line.
+      text: `${sha256}  ${formatFileRef(file)}`
+    }
+  })
+})
+
+export const readCommands = [read, checksum] as const
