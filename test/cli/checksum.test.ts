@@ -13,6 +13,8 @@ import * as TestServer from "../support/TestServer.ts"
 const MiB = 1024 * 1024
 const [username, password] = ["hash_user", "correct horse"]
 
+const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
+
 describe("CHECKSUM", () => {
   layer(TestServer.layer(), { timeout: Duration.seconds(60) })((it) => {
     it.effect("tells the hash of a file that nobody has computed, and leaves its content where it is", () =>
@@ -38,7 +40,6 @@ describe("CHECKSUM", () => {
           assert.isUndefined((yield* fip.queryFile("grown")).sha256)
         }).pipe(Effect.provide(FipClient.layer(client)))
 
-        const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
         const before = proxy.down
         const { status, stderr, stdout } = yield* shell([
           "CHECKSUM grown",
