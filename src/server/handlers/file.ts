@@ -76,9 +76,10 @@ export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | User
       Effect.map(files.read(caller, body), ({ content, head }) => {
         const sent = whileLive(content, () => users.isEnded(caller.sessionId))
         if (body.content !== false) return { code: "1:read", result: head, content: sent }
-        if (head.sha256 === undefined) return { code: "1:read", result: head, content: unsent(sent) }
+        const result = { ...head, length: 0 }
+        if (head.sha256 === undefined) return { code: "1:read", result, content: unsent(sent) }
         content.close()
-        return { code: "1:read", result: head }
+        return { code: "1:read", result }
       }),
     Write: ({ body, caller, data }) =>
       Effect.map(files.write(caller, body, data), (result) => ({ code: codeOf(result), result })),
