@@ -44,6 +44,10 @@ const input = {
     Flag.withDescription("where keys of servers are pinned (default $XDG_CONFIG_HOME/fip/known_hosts)"),
     Flag.optional
   ),
+  compress: Flag.Literals("compress", ["auto", "always", "never"]).pipe(
+    Flag.withDescription("compress content on its way: auto does where a round trip takes 10 ms or more"),
+    Flag.withDefault("auto")
+  ),
   json: Flag.Boolean("json").pipe(
     Flag.withDescription("print one JSON object for each command"),
     Flag.withDefault(false)
@@ -128,7 +132,8 @@ export const makeConnectCommand = (clientLayer: ClientLayer) =>
             host: given.host,
             port,
             blindTrust: given.blindTrust,
-            knownHosts: Option.getOrUndefined(given.knownHosts)
+            knownHosts: Option.getOrUndefined(given.knownHosts),
+            compression: given.compress
           },
           username,
           password,

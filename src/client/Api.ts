@@ -89,6 +89,12 @@ const messageOf = (name: RequestName, auth: Uint8Array, body: Uint8Array): Reque
   data: NOTHING
 })
 
+/** Asks, with data that is compressed where that is worth it. */
+const askWith = (connection: Connection, message: RequestMessage) =>
+  message.data.length === 0
+    ? ask(connection, message)
+    : Effect.flatMap(Effect.promise(() => connection.pack(message)), (packed) => ask(connection, packed))
+
 export const makeApi = Effect.fnUntraced(
   function*(link: Link, device: DeviceId): Effect.fn.Return<Api, never, Scope.Scope> {
     const send = <K extends RequestName>(
@@ -96,7 +102,7 @@ export const makeApi = Effect.fnUntraced(
       message: RequestMessage,
       by?: Connection
     ): Effect.Effect<ResultOf<K>, LinkError> =>
-      withRetry(link, name, Requests[name].idempotent, (connection) => ask(connection, message), by).pipe(
+      withRetry(link, name, Requests[name].idempotent, (connection) => askWith(connection, message), by).pipe(
         Effect.flatMap((answer) => Effect.fromResult(decodeAnswer(name, answer)))
       )
 

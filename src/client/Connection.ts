@@ -8,9 +8,16 @@
  * that breaks the protocol is not spoken to again. Data belongs to the connection until the exchange has ended.
  */
 import type { TLSSocket } from "node:tls"
+import { Compressor, expand } from "../platform/Compression.ts"
 import { isSuccess } from "../protocol/Code.ts"
 import { type Message, Parser } from "../protocol/Frame.ts"
-import { encodeRequestHeader, isCompatible, parseReplyHeader, type ReplyHeader } from "../protocol/Header.ts"
+import {
+  contentBytes,
+  encodeRequestHeader,
+  isCompatible,
+  parseReplyHeader,
+  type ReplyHeader
+} from "../protocol/Header.ts"
 import type { Fingerprint } from "../protocol/Identity.ts"
 import { MAX_DATA_BYTES, MAX_IN_FLIGHT, MAX_REPLY_BODY_BYTES } from "../protocol/Limits.ts"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
@@ -28,6 +35,8 @@ export interface RequestMessage {
   readonly auth: Uint8Array
   readonly body: Uint8Array
   readonly data: Uint8Array
+  /** Where the data is compressed: how many bytes it has when it is not. */
+  readonly plainBytes?: number
 }
 
 export type Loss = ConnectionLost | ProtocolError | Refusal
@@ -44,6 +53,8 @@ export interface Exchange {
 interface Entry {
   readonly request: RequestMessage
   sentAt: number
+  /** The server was told that it may answer with compressed data. */
+  takesZstd: boolean
   /** `undefined` once nobody waits: what still arrives is dropped. */
   exchange: Exchange | undefined
   written: boolean
@@ -56,10 +67,17 @@ export interface ConnectionOptions {
   readonly silenceMillis: number
   /** The server has said that it is leaving: no more requests on this connection. */
   readonly onLeaving: (message: string) => void
+  readonly compression: Compression
 }
 
 /** A server that owes answers must complete one, or send so much, within twice the silence that it may keep. */
 const PROGRESS_BYTES = 64 * 1024
+
+/** Whether content is compressed on its way, by a server that can do it: `auto` where a round trip takes its time. */
+export type Compression = "auto" | "always" | "never"
+
+/** From this round trip on bytes are taken to be dearer than what it costs to save them. */
+const COMPRESS_FROM_MILLIS = 10
 
 const isLarge = ({ data }: RequestMessage): boolean => data.length > SMALL_BYTES
 
@@ -83,13 +101,16 @@ export class Connection {
   /** When the server last got on with what it owes, and what has come since. */
   private progressAt = 0
   private received = 0
-  private roundTrip = Number.POSITIVE_INFINITY
+  private readonly compressor = new Compressor(true)
+  private serverTakesZstd = false
+  private roundTrip: number
   private leaving = false
   private loss: Loss | undefined
 
   /** Takes over the socket. Until its server is trusted, it must be asked for nothing but the proof of who it is. */
-  constructor({ fingerprint, socket }: Dialled, options: ConnectionOptions) {
+  constructor({ fingerprint, handshakeMillis, socket }: Dialled, options: ConnectionOptions) {
     this.fingerprint = fingerprint
+    this.roundTrip = handshakeMillis
     this.socket = socket
     this.options = options
     this.parser = new Parser<ReplyHeader>({
@@ -125,9 +146,21 @@ export class Connection {
     return this.inFlight.size === 0 && this.small.size === 0 && this.large.size === 0
   }
 
-  /** The shortest time in which the server has answered a small request; 0 before the first. */
+  /** The shortest time in which the server has answered: the handshake, or a small request. */
   get roundTripMillis(): number {
-    return this.roundTrip === Number.POSITIVE_INFINITY ? 0 : this.roundTrip
+    return this.roundTrip
+  }
+
+  private get compresses(): boolean {
+    const { compression } = this.options
+    return compression === "always" || (compression === "auto" && this.roundTrip >= COMPRESS_FROM_MILLIS)
+  }
+
+  /** The request with its data compressed, where that is to be, can be and is worth it. */
+  async pack(request: RequestMessage): Promise<RequestMessage> {
+    const { data } = request
+    const packed = this.serverTakesZstd && this.compresses ? await this.compressor.shrink(data) : undefined
+    return packed === undefined ? request : { ...request, data: packed, plainBytes: data.length }
   }
 
   /** Sends a request when its turn comes, and returns its id. */
@@ -138,7 +171,7 @@ export class Connection {
       return id
     }
     const waiting = isLarge(request) ? this.large : this.small
-    waiting.set(id, { request, sentAt: 0, exchange, written: false, early: undefined })
+    waiting.set(id, { request, sentAt: 0, takesZstd: false, exchange, written: false, early: undefined })
     this.pump()
     return id
   }
@@ -192,7 +225,8 @@ export class Connection {
   }
 
   private write(id: number, entry: Entry): void {
-    const { auth, body, category, data, subcategory } = entry.request
+    const { auth, body, category, data, plainBytes, subcategory } = entry.request
+    entry.takesZstd = this.compresses
     const header = encodeRequestHeader({
       id,
       category,
@@ -201,7 +235,9 @@ export class Connection {
       body_size: body.length,
       data_size: data.length,
       more: false,
-      finish: false
+      finish: false,
+      zstd: entry.takesZstd,
+      ...plainBytes === undefined ? {} : { raw_size: plainBytes }
     })
     const apart = isLarge(entry.request)
     entry.sentAt = performance.now()
@@ -237,9 +273,13 @@ export class Connection {
     if (!isCompatible(header.version)) {
       return this.breach(`it speaks version ${header.version} of the protocol, which this client does not`)
     }
-    if (header.body_size > MAX_REPLY_BODY_BYTES || header.data_size > MAX_DATA_BYTES) {
-      return this.breach(`it announced a reply of ${header.body_size} and ${header.data_size} bytes`)
+    if (
+      header.body_size > MAX_REPLY_BODY_BYTES || header.data_size > MAX_DATA_BYTES ||
+      contentBytes(header) > MAX_DATA_BYTES
+    ) {
+      return this.breach(`it announced a reply of ${header.body_size} and ${contentBytes(header)} bytes`)
     }
+    this.serverTakesZstd ||= header.zstd
     if (header.id === 0) {
       return header.more || header.data_size > 0 || isSuccess(header.code)
         ? this.breach("it answered a request that has no id")
@@ -247,6 +287,7 @@ export class Connection {
     }
     const entry = this.inFlight.get(header.id)
     if (entry === undefined) return this.breach("it answered a request that was not sent")
+    if (header.raw_size !== undefined && !entry.takesZstd) return this.breach("it compressed what it was not to")
     if (entry.exchange === undefined) {
       if (!header.more) this.forget(header)
       return UNWANTED
@@ -258,9 +299,11 @@ export class Connection {
     return undefined
   }
 
-  private onMessage(message: Message<ReplyHeader>): void {
+  private onMessage(received: Message<ReplyHeader>): void {
+    if (received.header.id === 0) return this.onAnnouncement(received)
+    const message = this.unpack(received)
+    if (message === undefined) return
     const { header } = message
-    if (header.id === 0) return this.onAnnouncement(message)
     const entry = this.inFlight.get(header.id)
     if (entry === undefined) return
     if (!isLarge(entry.request)) this.roundTrip = Math.min(this.roundTrip, performance.now() - entry.sentAt)
@@ -272,6 +315,16 @@ export class Connection {
       // The data may still be on its way out: its owner must not get it back before.
       entry.early = message
     }
+  }
+
+  /** The message with its data as it is; `undefined` when that is none. */
+  private unpack(message: Message<ReplyHeader>): Message<ReplyHeader> | undefined {
+    const { raw_size, ...header } = message.header
+    if (raw_size === undefined) return message
+    const content = expand(message.data, raw_size)
+    if (content !== undefined) return { ...message, header: { ...header, data_size: raw_size }, data: [content] }
+    this.breach("it sent compressed data that is none")
+    return undefined
   }
 
   private deliver(id: number, entry: Entry, message: Message<ReplyHeader>): void {

@@ -22,6 +22,8 @@ const CONNECT_TIMEOUT = "10 seconds"
 export interface Dialled {
   readonly socket: TLSSocket
   readonly fingerprint: Fingerprint
+  /** How long the TLS handshake took: a round trip, and little more. */
+  readonly handshakeMillis: number
   /** What a proof of the server's identity must fit. */
   readonly session: TlsSession
 }
@@ -79,6 +81,10 @@ export const dial = (address: HostPort): Effect.Effect<Dialled, ConnectError> =>
       servername: isIP(address.host) === 0 ? address.host : ""
     })
     socket.setNoDelay(true)
+    let connectedAt = performance.now()
+    socket.once("connect", () => {
+      connectedAt = performance.now()
+    })
     // Stays for the life of the socket: an error without a listener would end the process.
     socket.on("error", (error) => refuse(describe(address, error), error))
     socket.once("secureConnect", () => {
@@ -88,7 +94,12 @@ export const dial = (address: HostPort): Effect.Effect<Dialled, ConnectError> =>
         return refuse(`cannot identify ${formatHostPort(address)}: ${session.failure}`)
       }
       const fingerprint = fingerprintOf(continuityCrypto, session.success.key)
-      resume(Effect.succeed({ socket, fingerprint, session: session.success }))
+      resume(Effect.succeed({
+        socket,
+        fingerprint,
+        handshakeMillis: performance.now() - connectedAt,
+        session: session.success
+      }))
     })
     return Effect.sync(() => socket.destroy())
   }).pipe(

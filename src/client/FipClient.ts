@@ -47,6 +47,11 @@ export interface ClientOptions {
   readonly onLost?: (() => void) | undefined
   /** How long the server may be silent while it owes an answer, before the connection is given up. One minute. */
   readonly replyTimeout?: Duration.Input | undefined
+  /**
+   * Whether content is compressed on its way: `auto`, where a round trip takes 10 ms or more, unless given. What does
+   * not shrink goes as it is, and so does everything to a server that does not know of it.
+   */
+  readonly compression?: "auto" | "always" | "never" | undefined
 }
 
 export class FipClient extends Context.Service<FipClient, FipClientShape>()("fip/client/FipClient") {

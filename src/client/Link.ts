@@ -13,7 +13,7 @@ import {
   type ProtocolError,
   type TrustError
 } from "./ClientError.ts"
-import { Connection } from "./Connection.ts"
+import { type Compression, Connection } from "./Connection.ts"
 import { dial } from "./Dial.ts"
 import { formatHostPort, type HostPort } from "./HostPort.ts"
 import { Unanswered } from "./Reply.ts"
@@ -46,6 +46,7 @@ export interface LinkOptions {
   readonly address: HostPort
   readonly trust: Trust
   readonly silenceMillis: number
+  readonly compression: Compression
   readonly onNotice: (message: string) => void
   readonly onLost?: (() => void) | undefined
 }
@@ -78,6 +79,7 @@ export const makeLink = Effect.fnUntraced(function*(
         let trusted = false
         const connection = new Connection(dialled, {
           silenceMillis: options.silenceMillis,
+          compression: options.compression,
           // What a server says before it is trusted is nobody's business.
           onLeaving: (message) => trusted ? onLeaving(message) : undefined
         })

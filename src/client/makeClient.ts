@@ -29,6 +29,7 @@ export const makeClient = Effect.fnUntraced(function*(
     address,
     trust: makeTrust(address, options),
     silenceMillis: Duration.toMillis(replyTimeout),
+    compression: options.compression ?? "auto",
     onNotice,
     onLost
   })

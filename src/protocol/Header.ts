@@ -25,7 +25,11 @@ export const RequestHeader = Schema.Struct({
   /** Another message of this request follows. */
   more: Flag,
   /** Close the connection after the reply. */
-  finish: Flag
+  finish: Flag,
+  /** The client takes data that is compressed (section 2.6). */
+  zstd: Flag,
+  /** The data is compressed, and has so many bytes when it is not. */
+  raw_size: Schema.optionalKey(Size)
 })
 export type RequestHeader = typeof RequestHeader.Type
 
@@ -41,9 +45,17 @@ export const ReplyHeader = Schema.Struct({
   /** The server closes the connection after this message. */
   ended_connection: Flag,
   /** The server's clock, in milliseconds since 1970. */
-  timestamp: Size
+  timestamp: Size,
+  /** The server takes data that is compressed (section 2.6). */
+  zstd: Flag,
+  /** The data is compressed, and has so many bytes when it is not. */
+  raw_size: Schema.optionalKey(Size)
 })
 export type ReplyHeader = typeof ReplyHeader.Type
+
+/** How much content a message carries, compressed or not. */
+export const contentBytes = (header: { readonly data_size: number; readonly raw_size?: number }): number =>
+  header.raw_size ?? header.data_size
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 const encoder = new TextEncoder()
@@ -107,14 +119,31 @@ const pad = (text: string): Uint8Array => {
 // The fields are all numbers, booleans and codes of our own, so the text is written, not stringified: it is the only
 // encoding on the path of every message.
 
-export const encodeRequestHeader = (header: Omit<RequestHeader, "version">): Uint8Array =>
+/** What is said only where it is so: most messages have none of it. */
+interface Compression {
+  readonly zstd?: boolean
+  readonly raw_size?: number
+}
+
+const compression = ({ raw_size, zstd = false }: Compression): string =>
+  (zstd ? ",\"zstd\":true" : "") + (raw_size === undefined ? "" : `,"raw_size":${raw_size}`)
+
+export const encodeRequestHeader = (
+  header: Omit<RequestHeader, "version" | keyof Compression> & Compression
+): Uint8Array =>
   pad(
-    `{"version":"${PROTOCOL_VERSION}","id":${header.id},"category":${header.category},"subcategory":${header.subcategory},"auth_size":${header.auth_size},"body_size":${header.body_size},"data_size":${header.data_size},"more":${header.more},"finish":${header.finish}}`
+    `{"version":"${PROTOCOL_VERSION}","id":${header.id},"category":${header.category},"subcategory":${header.subcategory},"auth_size":${header.auth_size},"body_size":${header.body_size},"data_size":${header.data_size},"more":${header.more},"finish":${header.finish}${
+      compression(header)
+    }}`
   )
 
-export const encodeReplyHeader = (header: Omit<ReplyHeader, "version">): Uint8Array =>
+export const encodeReplyHeader = (
+  header: Omit<ReplyHeader, "version" | keyof Compression> & Compression
+): Uint8Array =>
   pad(
-    `{"version":"${PROTOCOL_VERSION}","id":${header.id},"code":"${header.code}","body_size":${header.body_size},"data_size":${header.data_size},"more":${header.more},"ended_connection":${header.ended_connection},"timestamp":${header.timestamp}}`
+    `{"version":"${PROTOCOL_VERSION}","id":${header.id},"code":"${header.code}","body_size":${header.body_size},"data_size":${header.data_size},"more":${header.more},"ended_connection":${header.ended_connection},"timestamp":${header.timestamp}${
+      compression(header)
+    }}`
   )
 
 /** True when a peer that speaks `version` can be understood: the major numbers are equal. */

@@ -8,9 +8,10 @@
  */
 import { Cause, type Effect, Exit, type Fiber, Result } from "effect"
 import type { TLSSocket } from "node:tls"
+import { Compressor, expand } from "../platform/Compression.ts"
 import type { Code } from "../protocol/Code.ts"
 import { Parser } from "../protocol/Frame.ts"
-import { parseRequestHeader, type RequestHeader } from "../protocol/Header.ts"
+import { contentBytes, parseRequestHeader, type RequestHeader } from "../protocol/Header.ts"
 import { HEADER_BYTES, MAX_IN_FLIGHT, MAX_INLINE_BYTES, MAX_SKIP_BYTES } from "../protocol/Limits.ts"
 import { Refusal, refuse } from "../protocol/Refusal.ts"
 import { type ReadHead, type RequestName, Requests, type ResultOf } from "../protocol/Request.ts"
@@ -81,6 +82,11 @@ const LAST = -1
 
 const SHUTTING_DOWN = refuse("3:s", "the server is shutting down: connect again in a moment")
 const TOO_SLOW = refuse("2:unsp", "the message did not arrive in time")
+const NOT_ZSTD = refuse(
+  "2:ihv",
+  "the data is not what its header says: one zstd frame of raw_size bytes",
+  "raw_size"
+)
 /** Skips a message whose request has been refused already. */
 const REFUSED_BEFORE = refuse("2:opcf", "the request was refused")
 
@@ -258,6 +264,7 @@ export class Connection {
     const { id } = header
     if (this.refused.has(id)) return REFUSED_BEFORE
     const admitted = admit(header)
+    if (header.zstd) this.writer.announceZstd()
     const known = this.gathering.get(id)
     if (known !== undefined) {
       this.current = known
@@ -265,10 +272,10 @@ export class Connection {
       if (admitted.success !== known.exchange.name || header.auth_size > 0 || header.body_size > 0) {
         return refuse("2:ihv", `message ${id} does not continue the request that has this id`, "id")
       }
-      if (known.bytes + header.data_size > MAX_INLINE_BYTES) {
+      if (known.bytes + contentBytes(header) > MAX_INLINE_BYTES) {
         return refuse("2:big", `one request carries at most ${MAX_INLINE_BYTES} bytes: upload in parts`, "data_size")
       }
-      return this.gathered + header.data_size > GATHERED_BYTES
+      return this.gathered + contentBytes(header) > GATHERED_BYTES
         ? refuse("2:rlex", "too many requests are unfinished at the same time: finish some first")
         : undefined
     }
@@ -292,16 +299,24 @@ export class Connection {
 
   private onMessage(header: RequestHeader, body: Uint8Array, data: ReadonlyArray<Uint8Array>): void {
     const request = this.current
-    this.current = undefined
+    const { raw_size } = header
     if (request === undefined) return
+    if (raw_size !== undefined) {
+      const content = expand(data, raw_size)
+      if (content === undefined) return this.onSkipped(header, NOT_ZSTD)
+      request.data.push(content)
+    } else {
+      for (const chunk of data) request.data.push(chunk)
+    }
+    this.current = undefined
+    const bytes = contentBytes(header)
     if (request.header === header) request.body = body
-    for (const chunk of data) request.data.push(chunk)
-    request.bytes += header.data_size
+    request.bytes += bytes
     if (header.more) {
-      this.gathered += header.data_size
+      this.gathered += bytes
       this.gathering.set(header.id, request)
     } else {
-      if (this.gathering.delete(header.id)) this.gathered -= request.bytes - header.data_size
+      if (this.gathering.delete(header.id)) this.gathered -= request.bytes - bytes
       this.dispatch(request, header.finish)
     }
   }
@@ -408,19 +423,19 @@ export class Connection {
       this.writer.reply(id, code, result, finish)
       return { code, result, bytesOut: 0 }
     }
-    const refusal = await this.stream(id, exchange, result, content, finish)
+    const refusal = await this.stream(request, result, content, finish)
     return { code: refusal?.code ?? code, result, bytesOut: result.length }
   }
 
   private async stream(
-    id: number,
-    { name, userId }: Exchange,
+    { exchange: { name, userId }, header: { id, zstd } }: Gathering,
     head: ReadHead,
     content: ContentSource,
     finish: boolean
   ): Promise<Refusal | undefined> {
     try {
-      await this.writer.stream(id, head, content, finish, (bytes) => this.pace(userId, 0, bytes))
+      const compressor = zstd ? new Compressor(false) : undefined
+      await this.writer.stream(id, head, content, finish, (bytes) => this.pace(userId, 0, bytes), compressor)
       return undefined
     } catch (error) {
       const cause = error instanceof Refusal ? Cause.fail(error) : Cause.die(error)

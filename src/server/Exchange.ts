@@ -133,5 +133,12 @@ export const admit = (header: RequestHeader): Result.Result<RequestName, Refusal
   if (header.data_size > MAX_DATA_BYTES) {
     return Result.fail(refuse("2:big", `a message carries at most ${MAX_DATA_BYTES} bytes of data`, "data_size"))
   }
+  const { raw_size = 0 } = header
+  if (raw_size > MAX_DATA_BYTES) {
+    return Result.fail(refuse("2:big", `a message carries at most ${MAX_DATA_BYTES} bytes of data`, "raw_size"))
+  }
+  if (header.raw_size !== undefined && (header.data_size === 0 || header.data_size > raw_size)) {
+    return Result.fail(refuse("2:ihv", "compressed data has fewer bytes than it has when it is not", "raw_size"))
+  }
   return Result.succeed(name)
 }

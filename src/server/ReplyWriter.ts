@@ -7,6 +7,7 @@
  */
 import { setTimeout } from "node:timers/promises"
 import type { TLSSocket } from "node:tls"
+import type { Compressor } from "../platform/Compression.ts"
 import type { Code } from "../protocol/Code.ts"
 import { encodeReplyHeader } from "../protocol/Header.ts"
 import { encodeJson } from "../protocol/Json.ts"
@@ -31,6 +32,7 @@ export class ReplyWriter {
   private unsent = 0
   private unreadBytes = 0
   private readonly onRead: () => void
+  private zstd = false
 
   /** `onRead` is called whenever the peer has taken all replies. */
   constructor(socket: TLSSocket, now: () => number, onRead: () => void) {
@@ -61,6 +63,11 @@ export class ReplyWriter {
     return this.unreadBytes
   }
 
+  /** The peer knows of compressed data: every reply from here on says that it is taken here, too. */
+  announceZstd(): void {
+    this.zstd = true
+  }
+
   /** Takes a time off the clock by which {@link stalledFor} goes. */
   pardon(millis: number): void {
     this.progressAt += millis
@@ -84,34 +91,41 @@ export class ReplyWriter {
   /**
    * Streams `content` as a run of messages whose first carries `head`. Resolves when the last was handed to the socket,
    * or the peer is gone; rejects with what `content.next` rejects with. Does not close the source. `pace` is told what was
-   * written, and says for how many milliseconds to rest.
+   * written, and says for how many milliseconds to rest. Without a compressor it goes as it is.
    */
   async stream(
     id: number,
     head: ReadHead,
     content: ContentSource,
     ended: boolean,
-    pace: (bytes: number) => number
+    pace: (bytes: number) => number,
+    compressor: Compressor | undefined
   ): Promise<void> {
     let remaining = content.length
     let body: object | undefined = head
     while (!this.closed) {
       let chunk = content.next()
       if (chunk instanceof Promise) chunk = await chunk
+      const shrinking = chunk === undefined ? undefined : compressor?.shrink(chunk)
+      const compressed = shrinking === undefined ? undefined : await shrinking
       if (this.closed) return
       remaining = chunk === undefined ? 0 : remaining - chunk.length
       const last = remaining === 0
       const sha256 = last ? content.sha256() : undefined
       const carried = sha256 === undefined ? body : { ...body, sha256 }
+      const bytes = chunk?.length ?? 0
+      const data = compressed ?? chunk
       // A corked socket copies what it has into one record: worth it while that is little.
-      if (remaining === 0 && (chunk?.length ?? 0) <= SMALL_BYTES) this.cork()
+      if (remaining === 0 && (data?.length ?? 0) <= SMALL_BYTES) this.cork()
       else this.uncork()
-      this.write(this.message(id, last ? "1:read" : "0:read", carried, chunk?.length ?? 0, !last, last && ended))
-      if (chunk !== undefined) {
-        const sent = chunk
-        this.write(sent, () => content.release(sent))
+      const plain = compressed === undefined ? undefined : bytes
+      const code = last ? "1:read" : "0:read"
+      this.write(this.message(id, code, carried, data?.length ?? 0, !last, last && ended, plain))
+      if (chunk !== undefined && data !== undefined) {
+        const source = chunk
+        this.write(data, () => content.release(source))
       }
-      const rest = pace(chunk?.length ?? 0)
+      const rest = pace(bytes)
       if (last) return
       body = undefined
       if (rest > 0) await setTimeout(rest)
@@ -177,7 +191,8 @@ export class ReplyWriter {
     body: unknown,
     dataBytes: number,
     more: boolean,
-    ended: boolean
+    ended: boolean,
+    plainBytes?: number
   ): Uint8Array {
     const json = encodeJson(body)
     const header = encodeReplyHeader({
@@ -187,7 +202,9 @@ export class ReplyWriter {
       data_size: dataBytes,
       more,
       ended_connection: ended,
-      timestamp: this.now()
+      timestamp: this.now(),
+      zstd: this.zstd,
+      ...plainBytes === undefined ? {} : { raw_size: plainBytes }
     })
     if (json.length === 0) return header
     const message = new Uint8Array(HEADER_BYTES + json.length)

@@ -1,4 +1,5 @@
 /** One message after another, each almost right: what a seed says is what comes out, always. */
+import { zstdCompressSync } from "node:zlib"
 import { HEADER_BYTES } from "../../src/protocol/Limits.ts"
 import type { Random } from "../support/Random.ts"
 import type { Seed } from "./corpus.ts"
@@ -54,7 +55,7 @@ const VALUES: readonly [unknown, ...ReadonlyArray<unknown>] = [
 ]
 
 const KEYS = ["name", "owner", "size", "token", "identity", "position", "limit", "version", "__proto__", "x"] as const
-const SIZES = ["auth_size", "body_size", "data_size"] as const
+const SIZES = ["auth_size", "body_size", "data_size", "raw_size"] as const
 const CATEGORIES = [0, 1, 2, 3, 4, 8, 16] as const
 
 /** Text with a field of its JSON object changed, added or taken away; as it is where it is none. */
@@ -91,7 +92,7 @@ const mutateText = (random: Random, text: string): Buffer => {
 }
 
 const mutateHeader = (random: Random, header: { [field: string]: unknown }): void => {
-  switch (random.below(8)) {
+  switch (random.below(9)) {
     case 0:
       header["category"] = random.pick(CATEGORIES)
       break
@@ -116,6 +117,11 @@ const mutateHeader = (random: Random, header: { [field: string]: unknown }): voi
     case 7:
       // A size that lies: what follows is read as something else.
       if (random.chance(0.15)) header[random.pick(SIZES)] = random.pick(VALUES)
+      break
+    case 8:
+      // Replies, from here on, may be compressed; and so is the data, it says.
+      header["zstd"] = random.chance(0.9) ? true : random.pick(VALUES)
+      if (random.chance(0.5)) header["raw_size"] = random.chance(0.9) ? random.below(40_000) : random.pick(VALUES)
   }
 }
 
@@ -129,6 +135,10 @@ export const mutate = (random: Random, seeds: readonly [Seed, ...ReadonlyArray<S
   if (what === 0) auth = mutateText(random, seed.auth)
   else if (what < 5) body = mutateText(random, seed.body)
   else if (what === 5) data = random.bytes(random.below(random.pick([10, 2000, 20_000])))
+  const plain = data
+  const isCompressed = what >= 5 && random.chance(0.1)
+  if (isCompressed) data = zstdCompressSync(plain)
+  if (isCompressed && random.chance(0.5)) data = mutateBytes(random, data)
   const header: { [field: string]: unknown } = {
     ...seed.header,
     id: random.below(1000),
@@ -136,6 +146,7 @@ export const mutate = (random: Random, seeds: readonly [Seed, ...ReadonlyArray<S
     body_size: body.length,
     data_size: data.length
   }
+  if (isCompressed) header["raw_size"] = plain.length
   if (what >= 5) mutateHeader(random, header)
   const head = Buffer.from(JSON.stringify(header).padEnd(HEADER_BYTES)).subarray(0, HEADER_BYTES)
   const whole = Buffer.concat([head, auth, body, data])

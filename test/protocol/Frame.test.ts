@@ -76,6 +76,7 @@ const sample: fc.Arbitrary<Sample> = fc.record({
 }).map(({ auth, body, refusedAt, ...rest }) => ({
   header: {
     version: "1.0.0",
+    zstd: false,
     ...rest,
     auth_size: auth.length,
     body_size: body.length

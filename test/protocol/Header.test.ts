@@ -23,7 +23,15 @@ const codes: ReadonlyArray<Code> = [
   ...ServerFaultCode.literals
 ]
 
-const requestHeader: fc.Arbitrary<RequestHeader> = fc.record({
+/** What is written only where it is so. */
+const compressed = <H extends object>(header: fc.Arbitrary<H>) =>
+  fc.tuple(header, fc.boolean(), fc.option(size, { nil: undefined })).map(([header, zstd, raw_size]) => ({
+    ...header,
+    zstd,
+    ...raw_size === undefined ? {} : { raw_size }
+  }))
+
+const requestHeader: fc.Arbitrary<RequestHeader> = compressed(fc.record({
   version,
   id: size,
   category: size,
@@ -33,9 +41,9 @@ const requestHeader: fc.Arbitrary<RequestHeader> = fc.record({
   data_size: size,
   more: fc.boolean(),
   finish: fc.boolean()
-})
+}))
 
-const replyHeader: fc.Arbitrary<ReplyHeader> = fc.record({
+const replyHeader: fc.Arbitrary<ReplyHeader> = compressed(fc.record({
   version,
   id: size,
   code: fc.constantFrom(...codes),
@@ -44,7 +52,7 @@ const replyHeader: fc.Arbitrary<ReplyHeader> = fc.record({
   more: fc.boolean(),
   ended_connection: fc.boolean(),
   timestamp: size
-})
+}))
 
 const decoder = new TextDecoder()
 
@@ -70,7 +78,7 @@ describe("a header", () => {
 
   it("is 256 bytes of one JSON object and spaces at the extremes too", () => {
     const longest = codes.toSorted((a, b) => b.length - a.length)[0] ?? assert.fail("no codes")
-    const sizes = { id: MAX, body_size: MAX, data_size: MAX, more: false }
+    const sizes = { id: MAX, body_size: MAX, data_size: MAX, raw_size: MAX, zstd: true, more: false }
     for (
       const bytes of [
         encodeRequestHeader({ ...sizes, category: MAX, subcategory: MAX, auth_size: MAX, finish: false }),
@@ -84,7 +92,7 @@ describe("a header", () => {
 
   it("may leave out what has a default, and carry fields that this version does not know", () => {
     const minimal = { version: "1.4.2", id: 7, category: 1, subcategory: 0 }
-    const defaults = { auth_size: 0, body_size: 0, data_size: 0, more: false, finish: false }
+    const defaults = { auth_size: 0, body_size: 0, data_size: 0, more: false, finish: false, zstd: false }
     assert.deepStrictEqual(parseRequestHeader(padded(JSON.stringify(minimal))), { ...minimal, ...defaults })
     fc.assert(
       fc.property(

@@ -21,6 +21,8 @@ export interface RawRequest {
   readonly data?: Uint8Array
   readonly more?: boolean
   readonly finish?: boolean
+  readonly zstd?: boolean
+  readonly raw_size?: number
 }
 
 const json = (value: unknown): Buffer => value === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(value))
@@ -38,7 +40,9 @@ export const requestBytes = (name: RequestName, request: RawRequest): Buffer => 
     body_size: body.length,
     data_size: data.length,
     more: request.more ?? false,
-    finish: request.finish ?? false
+    finish: request.finish ?? false,
+    ...request.zstd === undefined ? {} : { zstd: request.zstd },
+    ...request.raw_size === undefined ? {} : { raw_size: request.raw_size }
   })
   return Buffer.concat([header, auth, body, data])
 }

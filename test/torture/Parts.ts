@@ -26,6 +26,7 @@ export const openApi = Effect.fnUntraced(function*(
     address,
     trust: makeTrust(address, { ...address, knownHosts }),
     silenceMillis: 60_000,
+    compression: "never",
     onNotice: () => {}
   })
   const api = yield* makeApi(link, yield* deviceFor(address, knownHosts))
