@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import { cp, mkdir, readdir, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
+import { systemErrorCode } from "../../src/platform/systemError.ts"
 import { Database } from "../../src/server/Database.ts"
 import { defaults, ServerConfig } from "../../src/server/ServerConfig.ts"
 import { complaints } from "../support/tableInvariants.ts"
@@ -10,13 +11,16 @@ import { complaints } from "../support/tableInvariants.ts"
 /** Other files in the folder are not content. */
 const SEGMENT_NAME = /^[0-9a-f-]{36}$/
 
-/** The length of every segment. */
+/** The length of every segment. A server that runs may remove one between its listing and the look at it. */
 export const segmentsIn = async (dataDir: string): Promise<ReadonlyMap<string, number>> => {
   const root = join(dataDir, "segments")
   const found = new Map<string, number>()
   for (const entry of await readdir(root, { withFileTypes: true, recursive: true })) {
-    if (entry.isFile() && SEGMENT_NAME.test(entry.name)) {
+    if (!entry.isFile() || !SEGMENT_NAME.test(entry.name)) continue
+    try {
       found.set(entry.name, (await stat(join(entry.parentPath, entry.name))).size)
+    } catch (cause) {
+      if (systemErrorCode(cause) !== "ENOENT") throw cause
     }
   }
   return found
