@@ -6,29 +6,37 @@ import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli"
 import { VERSION } from "./protocol/Limits.ts"
 
 /** A short command must not wait for the modules of the others: they load when none, or no known one, is named. */
-const subcommands = async () => {
-  switch (process.argv[2]) {
+const subcommands = async (name = "") => {
+  switch (name) {
     case "connect":
       return [(await import("./cli/connect.ts")).connectCommand] as const
     case "serve":
       return [(await import("./cli/serve.ts")).serveCommand] as const
     case "admin":
       return [(await import("./cli/admin.ts")).adminCommandTree] as const
-    default: {
-      const [{ serveCommand }, { connectCommand }, { adminCommandTree }, { knownHostsCommand }] = await Promise.all([
-        import("./cli/serve.ts"),
-        import("./cli/connect.ts"),
-        import("./cli/admin.ts"),
-        import("./cli/knownHosts.ts")
-      ])
-      return [serveCommand, connectCommand, adminCommandTree, knownHostsCommand] as const
+    case "login":
+    case "logout":
+    case "whoami": {
+      const { loginCommand, logoutCommand, whoamiCommand } = await import("./cli/login.ts")
+      return [loginCommand, logoutCommand, whoamiCommand] as const
     }
+    case "cat":
+    case "cp":
+    case "get":
+    case "ls":
+    case "mv":
+    case "put":
+    case "rm":
+    case "sync":
+      return (await import("./cli/oneLine.ts")).formCommands([name])
+    default:
+      return (await import("./cli/allCommands.ts")).allCommands
   }
 }
 
 const fip = Command.make("fip").pipe(
   Command.withDescription("File Interaction Protocol: a place for a group's files"),
-  Command.withSubcommands(await subcommands())
+  Command.withSubcommands(await subcommands(process.argv[2]))
 )
 
 // A second signal does not wait for anything.

@@ -1,25 +1,17 @@
 /** `fip known-hosts`: the keys of servers that this user's clients have pinned. */
 import { Effect, Option, Schema } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Argument, Command } from "effect/cli"
 import type { LocalFileError } from "../client/ClientError.ts"
 import { formatHostPort, type HostPort, normalise } from "../client/HostPort.ts"
 import { defaultPath, findPin, type KnownHost, listPins, removePin, replacePin } from "../client/KnownHosts.ts"
 import { Fingerprint } from "../protocol/Identity.ts"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
-import { ShellExit } from "./connect.ts"
-import { ExitStatus, failureOf, UsageError } from "./shell/Failure.ts"
+import { jsonFlag, knownHostsFlag, runLocally } from "./localCommand.ts"
+import { UsageError } from "./shell/Failure.ts"
 import { formatPairs, formatTable, formatTime } from "./shell/format.ts"
-import { Output } from "./shell/Output.ts"
-import { JsonMode, type Outcome, reportFailure, reportOutcome } from "./shell/Report.ts"
+import type { Outcome } from "./shell/Report.ts"
 
-const common = {
-  knownHosts: Flag.String("known-hosts").pipe(
-    Flag.withMetavar("file"),
-    Flag.withDescription("where keys of servers are pinned (default $XDG_CONFIG_HOME/fip/known_hosts)"),
-    Flag.optional
-  ),
-  json: Flag.Boolean("json").pipe(Flag.withDescription("print one JSON object"), Flag.withDefault(false))
-}
+const common = { knownHosts: knownHostsFlag, json: jsonFlag }
 
 const server = {
   host: Argument.String("host").pipe(Argument.withDescription("the server: name, address, or host:port")),
@@ -74,20 +66,7 @@ const run = (
   command: string,
   { json, knownHosts }: { readonly json: boolean; readonly knownHosts: Option.Option<string> },
   use: (path: string) => Effect.Effect<Omit<Outcome, "code">, UsageError | LocalFileError>
-) =>
-  use(Option.getOrElse(knownHosts, defaultPath)).pipe(
-    Effect.flatMap((outcome) => reportOutcome(command, { code: "local:ok", ...outcome })),
-    // Who reads the output has had enough.
-    Effect.catchTag("OutputClosed", () => Effect.void),
-    Effect.catch((error) =>
-      Effect.andThen(
-        reportFailure(command, failureOf(error, "request")),
-        Effect.fail(new ShellExit({ status: ExitStatus.USAGE }))
-      )
-    ),
-    Effect.provideService(JsonMode, json),
-    Effect.provide(Output.layer)
-  )
+) => runLocally(command, json, use(Option.getOrElse(knownHosts, defaultPath)))
 
 const list = Command.make(
   "list",

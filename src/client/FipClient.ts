@@ -18,6 +18,7 @@ export type { ReadOptions, WriteOptions } from "./methods/files.ts"
 export type { ContentInput, FileInput, ShareableInput } from "./methods/inputs.ts"
 export type { ActivityOptions, ListEntry, ListOptions, WatchOptions } from "./methods/queries.ts"
 export type { DownloadOptions, OnProgress, Transferred, UploadOptions } from "./methods/transfers.ts"
+export type { SessionIdentity } from "./Session.ts"
 
 export interface FipClientShape extends AccountMethods, FileMethods, TransferMethods, QueryMethods, SharingMethods {
   readonly host: string
@@ -31,8 +32,13 @@ export interface ClientOptions {
   readonly port?: number | undefined
   /** Default: `$XDG_CONFIG_HOME/fip/known_hosts`. */
   readonly knownHosts?: string | undefined
-  /** Where notes on transfers under way are kept. Default: `$XDG_STATE_HOME/fip`. */
+  /** Where sessions, and notes on transfers under way, are kept. Default: `$XDG_STATE_HOME/fip`. */
   readonly stateFolder?: string | undefined
+  /**
+   * Begin with the session that `keepSession` has left on this machine: of this user, or of the one who logged in last.
+   * Only a server that was pinned before is told of it. Nobody is logged in where there is none, or none any more.
+   */
+  readonly takeUpSession?: { readonly username?: string | undefined } | undefined
   /** Accept whatever key the server has, for this connection. An existing pin stays. */
   readonly blindTrust?: boolean | undefined
   /** Asked on first use, before the key is pinned. Without it the key is pinned and `onNotice` told. */

@@ -20,6 +20,8 @@ import { proveFrom } from "./Proof.ts"
 export interface Trust {
   /** Succeeds when the server at the other end may be told secrets. The connection is used for the proof alone. */
   readonly settle: (dialled: Dialled, connection: Connection) => Effect.Effect<void, TrustError | LocalFileError>
+  /** True when a pin from before vouched for the server: it was met neither for the first time nor blindly. */
+  readonly isKnown: () => boolean
   /** Keeps with the pin what the server says of its keys to come. To be run on a trusted connection, beside its use. */
   readonly learn: (dialled: Dialled, connection: Connection) => Effect.Effect<void>
 }
@@ -31,6 +33,7 @@ export const makeTrust = (address: HostPort, options: ClientOptions): Trust => {
   const at = formatHostPort(address)
   let accepted: Fingerprint | undefined
   let learnt: Fingerprint | undefined
+  let known = false
 
   const changed = (pinned: Fingerprint, presented: Fingerprint, why: string): TrustError =>
     new TrustError({
@@ -119,12 +122,14 @@ export const makeTrust = (address: HostPort, options: ClientOptions): Trust => {
     if (options.blindTrust === true) return yield* blindly(dialled, connection)
     const pinned = yield* findPin(path, address)
     if (pinned === undefined) return yield* firstUse(dialled, connection)
-    if (pinned.fingerprint === dialled.fingerprint) return
-    if (yield* announced(pinned, dialled.fingerprint)) return
-    return yield* follow(pinned, dialled, connection)
+    if (pinned.fingerprint !== dialled.fingerprint && !(yield* announced(pinned, dialled.fingerprint))) {
+      yield* follow(pinned, dialled, connection)
+    }
+    known = true
   })
 
   return {
+    isKnown: () => known,
     settle: (dialled, connection) =>
       dialled.fingerprint === accepted
         ? Effect.void

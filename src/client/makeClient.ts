@@ -8,6 +8,7 @@ import { deviceFor } from "./Device.ts"
 import type { ClientOptions, FipClientShape } from "./FipClient.ts"
 import { formatHostPort, normalise } from "./HostPort.ts"
 import { defaultFolder, makeJournals } from "./Journal.ts"
+import { makeKeeper, sessionsFolder, takeUp } from "./KeptSessions.ts"
 import { defaultPath } from "./KnownHosts.ts"
 import { makeLink } from "./Link.ts"
 import { accountMethods } from "./methods/account.ts"
@@ -25,15 +26,21 @@ export const makeClient = Effect.fnUntraced(function*(
   const normalised = normalise(host, port)
   if (Result.isFailure(normalised)) return yield* new ConnectError({ host, port, message: normalised.failure })
   const address = normalised.success
+  const trust = makeTrust(address, options)
   const link = yield* makeLink({
     address,
-    trust: makeTrust(address, options),
+    trust,
     silenceMillis: Duration.toMillis(replyTimeout),
     compression: options.compression ?? "auto",
     onNotice,
     onLost
   })
   const api = yield* makeApi(link, yield* deviceFor(address, options.knownHosts ?? defaultPath()))
+  const keeping = { folder: sessionsFolder(options.stateFolder), address, device: api.session.device }
+  const { takeUpSession } = options
+  if (takeUpSession !== undefined && trust.isKnown()) {
+    yield* takeUp(api.session, keeping, takeUpSession.username, onNotice)
+  }
   const parts: ClientParts = {
     api,
     link,
@@ -42,6 +49,7 @@ export const makeClient = Effect.fnUntraced(function*(
       formatHostPort(address),
       onNotice
     ),
+    keeperOf: (username) => makeKeeper(keeping, username),
     onNotice
   }
 

@@ -16,7 +16,7 @@ import type { FileInfo, Storage, Written } from "../../src/protocol/Request.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const me = Username.make("alice_smith")
-export const session = { username: me, sessionId: SessionId.make("0193a7c2-4e6b-4c1d-9f0a-2b3c4d5e6f70") }
+export const session = { username: me, sessionId: SessionId.make("0193a7c2-4e6b-4c1d-9f0a-2b3c4d5e6f70"), kept: false }
 export const fingerprint = Fingerprint.make(`SHA256:${"A".repeat(43)}`)
 const at = Timestamp.make("2026-11-22T08:00:00.000Z")
 export const sha256 = Sha256.make("ab".repeat(32))
@@ -71,6 +71,7 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
       answer({ username: Username.make(user) }, "register", user, secret(password), ...given(options)),
     login: (user, password) => answer({ ...session }, "login", user, secret(password)),
     refresh: answer({ ...session }, "refresh"),
+    keepSession: answer(undefined, "keepSession"),
     logout: (id) =>
       Effect.tap(
         answer({ session_id: id ?? session.sessionId }, "logout", ...(id === undefined ? [] : [id])),

@@ -157,16 +157,34 @@ export const runToEnd = Effect.fnUntraced(function*<E, R>(run: Effect.Effect<Exi
   return status === ExitStatus.DONE && failed !== undefined ? failed.status : status
 })
 
-/** Runs lines until one fails or leaves, or there are no more; the status is that of the last one. */
-export const runScript = Effect.fnUntraced(function*<E, R>(lines: Stream.Stream<string, E, R>) {
+/** What no later line could mend. */
+const FINAL: ReadonlySet<ExitStatus> = new Set([ExitStatus.TRUST, ExitStatus.CANCELLED])
+
+/**
+ * Runs lines until one fails or leaves, or there are no more; to keep going means past failures. The status is that of
+ * the first line that failed.
+ */
+const runEach = Effect.fnUntraced(function*<A, E, R, E2, R2>(
+  lines: Stream.Stream<A, E, R>,
+  keepGoing: boolean,
+  run: (line: A) => Effect.Effect<LineResult, E2, R2>
+) {
   let status: ExitStatus = ExitStatus.DONE
-  yield* Stream.runForEachWhile(lines, (text) =>
-    Effect.map(runLine(text), (result) => {
-      status = result.status
-      return !result.leave && result.status === ExitStatus.DONE
+  yield* Stream.runForEachWhile(lines, (line) =>
+    Effect.map(run(line), (result) => {
+      if (status === ExitStatus.DONE) status = result.status
+      return !result.leave && (result.status === ExitStatus.DONE || (keepGoing && !FINAL.has(result.status)))
     }))
   return status
 })
+
+/** Runs the lines of a script. */
+export const runScript = <E, R>(lines: Stream.Stream<string, E, R>, options?: { readonly keepGoing: boolean }) =>
+  runEach(lines, options?.keepGoing === true, (line) => runLine(line))
+
+/** Runs lines that are split already. */
+export const runAll = (lines: Iterable<ReadonlyArray<Word>>, options?: { readonly keepGoing: boolean }) =>
+  runEach(Stream.fromIterable(lines), options?.keepGoing === true, (words) => runWords(words))
 
 const prompt = Effect.gen(function*() {
   const client = yield* FipClient

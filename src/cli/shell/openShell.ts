@@ -4,14 +4,15 @@
  */
 import { Data, Effect, Latch, Layer, Option, type Redacted, Stream } from "effect"
 import path from "node:path"
-import type { ConnectError, LocalFileError, TrustError } from "../../client/ClientError.ts"
+import { type ConnectError, type LocalFileError, NotLoggedIn, type TrustError } from "../../client/ClientError.ts"
 import type { ClientOptions } from "../../client/FipClient.ts"
 import { FipClient } from "../../client/FipClient.ts"
+import { formatHostPort } from "../../client/HostPort.ts"
 import { isPublic } from "./CommandLine.ts"
 import { commandTree } from "./commandTree.ts"
 import { completion, wordsOfKind } from "./Completion.ts"
 import { completionNames } from "./CompletionNames.ts"
-import { type CommandError, type CommandKind, ExitStatus, failureOf, LoginFailed } from "./Failure.ts"
+import { type CommandError, type CommandKind, ExitStatus, failureOf, LoginFailed, type UsageError } from "./Failure.ts"
 import { defaultHistory, type History, openHistory } from "./History.ts"
 import { Jobs } from "./Jobs.ts"
 import { keepAlive } from "./KeepAlive.ts"
@@ -20,15 +21,18 @@ import { Output, type OutputClosed, type OutputStream } from "./Output.ts"
 import { printableLine } from "./printable.ts"
 import { Questions } from "./Questions.ts"
 import { JsonMode, note, reportFailure } from "./Report.ts"
-import { runInteractive, runScript, runToEnd, runWords } from "./Shell.ts"
+import { runAll, runInteractive, runScript, runToEnd, runWords } from "./Shell.ts"
 import { EnsureSession } from "./ShellCommand.ts"
-import { fromArguments } from "./Tokenizer.ts"
+import { questionsAtTerminal } from "./TerminalQuestions.ts"
+import { fromArguments, type Word } from "./Tokenizer.ts"
 import { ValueKind } from "./ValueKind.ts"
 import { Workspace, WorkspaceState } from "./Workspace.ts"
 
 /** Where the lines come from. */
 export type ShellInput =
   | { readonly _tag: "Command"; readonly words: ReadonlyArray<string> }
+  /** What a one-line form of the program comes to, under the form's name. Questions go to the terminal, if there is one. */
+  | { readonly _tag: "Lines"; readonly name: string; readonly lines: ReadonlyArray<ReadonlyArray<Word>> }
   | { readonly _tag: "Script"; readonly lines: Stream.Stream<string, LocalFileError> }
   | { readonly _tag: "Terminal"; readonly input: NodeJS.ReadableStream; readonly output: OutputStream }
 
@@ -36,7 +40,13 @@ export interface ShellOptions {
   readonly client: ClientOptions
   readonly username: string | undefined
   readonly password: Redacted.Redacted | undefined
+  /** Finds the password when one is needed and was not given. */
+  readonly passwordCommand?: Effect.Effect<Redacted.Redacted, UsageError> | undefined
+  /** False: whoever has no session that is kept is not logged in, and is told so. */
+  readonly login?: boolean | undefined
   readonly json: boolean
+  /** Run the lines that follow one that failed. */
+  readonly keepGoing?: boolean | undefined
   readonly input: ShellInput
   /** Where lines that are typed are kept. Default: `$XDG_STATE_HOME/fip/history`. */
   readonly history?: string | undefined
@@ -53,7 +63,7 @@ class ShellFailed extends Data.TaggedError("ShellFailed")<{ readonly status: Exi
 /** Reports what a step outside of commands fails with, in the name of the one command there is, if there is one. */
 const failing = (input: ShellInput, step: string, kind: CommandKind) =>
   Effect.fnUntraced(function*(error: Exclude<CommandError, OutputClosed>) {
-    const command = input._tag === "Command" ? input.words[0] ?? step : step
+    const command = input._tag === "Command" ? input.words[0] ?? step : input._tag === "Lines" ? input.name : step
     const failure = failureOf(error, kind)
     yield* reportFailure(command.toUpperCase(), failure)
     return yield* new ShellFailed({ status: failure.status })
@@ -85,19 +95,34 @@ const connect = Effect.fnUntraced(function*(options: ConnectOptions, clientLayer
 })
 
 const login = Effect.fnUntraced(function*(options: ShellOptions) {
-  const { password, username } = options
   const client = yield* FipClient
-  if (username === undefined) return
   const questions = yield* Questions
-  yield* client.login(username, password ?? (yield* questions.secret(`password of ${username}`)))
+  const asks = options.input._tag === "Lines"
+  if (asks && (options.login === false || (options.username === undefined && !questions.attended))) {
+    const server = formatHostPort(client)
+    return yield* new NotLoggedIn({
+      message: `nobody is logged in: "fip login ${server}" stays so for commands as this`
+    })
+  }
+  const username = options.username ?? (asks ? yield* questions.text("user name") : undefined)
+  if (username === undefined) return
+  const password = options.password ??
+    (yield* options.passwordCommand ?? questions.secret(`password of ${username}`))
+  yield* client.login(username, password)
+})
+
+/** Somebody may be logged in already: by a session that was kept. */
+const loginUnlessKept = Effect.fnUntraced(function*(options: ShellOptions) {
+  const client = yield* FipClient
+  if (Option.isNone(yield* client.session)) yield* login(options)
 })
 
 const LOGOUT_PATIENCE = "2 seconds"
 
-/** Nobody else has this session's secrets: left alone, it would live on for a month for nothing. */
+/** Nobody else has this session's secrets, unless it is kept: left alone, it would live on for a month for nothing. */
 const endSession = Effect.gen(function*() {
   const client = yield* FipClient
-  if (Option.isSome(yield* client.session)) {
+  if (Option.exists(yield* client.session, ({ kept }) => !kept)) {
     yield* Effect.interruptible(Effect.timeoutOption(client.logout(), LOGOUT_PATIENCE))
   }
 }).pipe(Effect.ignore)
@@ -110,7 +135,9 @@ const start = (options: ConnectOptions, clientLayer: ClientLayer) =>
 /** A person is logged in before the first prompt. */
 const startAttended = Effect.fnUntraced(function*(options: ConnectOptions, clientLayer: ClientLayer) {
   const context = yield* start(options, clientLayer)
-  yield* Effect.provideContext(login(options), context).pipe(Effect.catch(failing(options.input, "AUTH", "login")))
+  yield* Effect.provideContext(loginUnlessKept(options), context).pipe(
+    Effect.catch(failing(options.input, "AUTH", "login"))
+  )
   return context
 })
 
@@ -154,9 +181,7 @@ const unattended = Effect.fnUntraced(function*(
   const context = yield* start(options, clientLayer)
   // Not before a command needs it: UNEW may be the first line of a script that then logs in.
   const ensureSession = yield* Effect.cached(
-    FipClient.pipe(
-      Effect.flatMap(({ session }) => session),
-      Effect.flatMap((session) => Option.isSome(session) ? Effect.void : login(options)),
+    loginUnlessKept(options).pipe(
       Effect.mapError((cause) => new LoginFailed({ cause })),
       Effect.provideContext(context)
     )
@@ -194,6 +219,7 @@ const atTerminal = Effect.fnUntraced(function*(
 export const openShell = (options: ShellOptions, clientLayer: ClientLayer) => {
   const { input } = options
   const workspace = new WorkspaceState()
+  const keepGoing = options.keepGoing === true
   const run = input._tag === "Terminal"
     ? atTerminal(options, input, clientLayer, workspace)
     : unattended(
@@ -201,10 +227,13 @@ export const openShell = (options: ShellOptions, clientLayer: ClientLayer) => {
       clientLayer,
       input._tag === "Command"
         ? runToEnd(Effect.map(runWords(fromArguments(input.words)), ({ status }) => status))
+        : input._tag === "Lines"
+        ? runToEnd(runAll(input.lines, { keepGoing }))
         : runToEnd(runScript(
-          input.lines.pipe(Stream.catch((error) => Stream.fromEffect(failing(input, "CONNECT", "request")(error))))
+          input.lines.pipe(Stream.catch((error) => Stream.fromEffect(failing(input, "CONNECT", "request")(error)))),
+          { keepGoing }
         ))
-    ).pipe(Effect.provide(Questions.layerUnattended))
+    ).pipe(Effect.provide(input._tag === "Lines" ? questionsAtTerminal : Questions.layerUnattended))
   return run.pipe(
     Effect.provide(Jobs.layer),
     Effect.scoped,

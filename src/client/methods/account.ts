@@ -2,12 +2,18 @@
 import { Effect, Option, Redacted } from "effect"
 import type { SessionId, Username } from "../../protocol/Identity.ts"
 import type { ResultOf } from "../../protocol/Request.ts"
-import type { RequestError } from "../ClientError.ts"
+import type { LocalFileError, NotLoggedIn, RequestError } from "../ClientError.ts"
+import type { SessionIdentity } from "../Session.ts"
 import type { ClientParts } from "./parts.ts"
 
 export interface AccountMethods {
   /** Who is logged in. */
-  readonly session: Effect.Effect<Option.Option<{ readonly username: Username; readonly sessionId: SessionId }>>
+  readonly session: Effect.Effect<Option.Option<SessionIdentity>>
+  /**
+   * Keeps the session on this machine (0600, never the password), where a client with `takeUpSession` finds it, also in
+   * another process. It lives on when this client is closed, until it is ended by `logout`.
+   */
+  readonly keepSession: Effect.Effect<void, NotLoggedIn | LocalFileError>
   readonly heartbeat: Effect.Effect<ResultOf<"Heartbeat">, RequestError>
   readonly register: (
     username: string,
@@ -15,13 +21,13 @@ export interface AccountMethods {
     /** `invite`: where registration is by invitation. */
     options?: { readonly invite?: string | undefined }
   ) => Effect.Effect<ResultOf<"Register">, RequestError>
-  /** Begins a session and keeps it; from here on tokens are refreshed by the client itself. */
+  /** Begins a session; from here on its tokens are refreshed by the client itself. */
   readonly login: (
     username: string,
     password: Redacted.Redacted
-  ) => Effect.Effect<{ readonly username: Username; readonly sessionId: SessionId }, RequestError>
+  ) => Effect.Effect<SessionIdentity, RequestError>
   /** Rotates the refresh digest now. */
-  readonly refresh: Effect.Effect<{ readonly username: Username; readonly sessionId: SessionId }, RequestError>
+  readonly refresh: Effect.Effect<SessionIdentity, RequestError>
   /** Ends this session, or another one of the same user. */
   readonly logout: (session?: SessionId) => Effect.Effect<ResultOf<"Logout">, RequestError>
   /** Of the session's user; with `username`, without a session: `current` may then be an administrator's reset code. */
@@ -36,8 +42,9 @@ export interface AccountMethods {
   ) => Effect.Effect<ResultOf<"DeleteUser">, RequestError>
 }
 
-export const accountMethods = ({ api: { call, session } }: ClientParts): AccountMethods => ({
+export const accountMethods = ({ api: { call, session }, keeperOf }: ClientParts): AccountMethods => ({
   session: session.identity,
+  keepSession: session.keep(keeperOf),
   heartbeat: call("Heartbeat", {}),
   register: (username, password, options = {}) =>
     call("Register", { invite: options.invite }, {
@@ -65,9 +72,9 @@ export const accountMethods = ({ api: { call, session } }: ClientParts): Account
     }
     return Effect.flatMap(
       session.active,
-      ({ grant, username }) =>
+      ({ grant }) =>
         call("ChangePassword", body, {
-          auth: { identity: username, password: Redacted.value(current), token: grant.token }
+          auth: { identity: grant.username, password: Redacted.value(current), token: grant.token }
         })
     )
   },

@@ -98,7 +98,7 @@ it.layer(TestDatabase.pglite, { timeout: 60_000 + INCIDENTS * 300 })("sessions o
         for (let attempt = 0; attempt < 50 && grant === undefined; attempt++) {
           const asked = yield* Effect.forEach(
             Array.from({ length: askers }, (_, index) => index),
-            () => Effect.option(attempt === 0 ? session.refresh : session.active),
+            () => Effect.option(attempt === 0 ? session.refresh : Effect.asVoid(session.active)),
             { concurrency: "unbounded" }
           )
           if (asked.some(Option.isSome)) grant = (yield* Effect.orDie(session.active)).grant

@@ -2,6 +2,7 @@
 import { Effect, Option, type Redacted } from "effect"
 import { Argument, Flag } from "effect/cli"
 import { FipClient } from "../../../client/FipClient.ts"
+import { formatHostPort } from "../../../client/HostPort.ts"
 import { formatBytes, formatCount } from "../format.ts"
 import { password, user } from "../inputs.ts"
 import { newSecret, Questions } from "../Questions.ts"
@@ -17,11 +18,21 @@ export const auth = shellCommand({
   name: "AUTH",
   session: false,
   summary: "Log in; asks for what is missing",
-  examples: [{ command: "AUTH" }, { command: "AUTH alice_smith" }],
+  examples: [{ command: "AUTH" }, { command: "AUTH alice_smith" }, {
+    command: "AUTH alice_smith --keep",
+    description: "and stay logged in, as after fip login"
+  }],
   json: "`username`, `session_id`",
   kind: "login",
   publicWords: 1,
-  input: { user: user("your user name").pipe(Argument.optional), password: password("password") },
+  input: {
+    user: user("your user name").pipe(Argument.optional),
+    password: password("password"),
+    keep: Flag.Boolean("keep").pipe(
+      Flag.withDescription("keep the session on this machine (not the password), until STERM or fip logout"),
+      Flag.withDefault(false)
+    )
+  },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
     const questions = yield* Questions
@@ -29,14 +40,45 @@ export const auth = shellCommand({
     const secret = yield* given(input.password, "password")
     const before = yield* client.session
     const session = yield* client.login(username, secret)
-    // The session that this one replaces would live on with nobody to end it; another user's cannot be ended from here.
-    if (Option.isSome(before) && before.value.username === session.username) {
+    if (input.keep) yield* Effect.onError(client.keepSession, () => Effect.ignore(client.logout()))
+    // The session that this one replaces would live on with nobody to end it; another user's cannot be ended from here,
+    // and one that is kept is there for others.
+    if (
+      Option.isSome(before) && before.value.username === session.username && (input.keep || !before.value.kept)
+    ) {
       yield* Effect.ignore(client.logout(before.value.sessionId))
     }
     return {
       code: "1:auth",
-      message: `logged in as ${session.username}`,
+      message: input.keep ? `logged in as ${session.username}, and staying so` : `logged in as ${session.username}`,
       result: { username: session.username, session_id: session.sessionId }
+    }
+  })
+})
+
+const whoami = shellCommand({
+  name: "WHOAMI",
+  summary: "Who you are to the server, as it says itself",
+  examples: [{ command: "WHOAMI" }],
+  json: "`username`, `session_id`, `kept` (the session outlives the shell), `server`, `fingerprint` (of its key)",
+  input: {},
+  run: Effect.fnUntraced(function*() {
+    const client = yield* FipClient
+    const { username } = yield* client.queryUser
+    const session = Option.getOrUndefined(yield* client.session)
+    const server = formatHostPort(client)
+    const kept = session?.kept === true
+    return {
+      code: "1:qa",
+      message: username,
+      result: {
+        username,
+        session_id: session?.sessionId,
+        kept,
+        server,
+        fingerprint: yield* client.fingerprint
+      },
+      text: `${username} at ${server}${kept ? ", logged in until fip logout" : ""}`
     }
   })
 })
@@ -117,4 +159,4 @@ const upass = shellCommand({
   })
 })
 
-export const accountCommands = [unew, udel, upass] as const
+export const accountCommands = [whoami, unew, udel, upass] as const

@@ -1,0 +1,294 @@
+/**
+ * One-line forms of the shell's commands, in the manner of scp: `fip cp report.pdf host:docs/`, `fip ls work:`.
+ *
+ * They are a spelling and nothing more. Operands become lines of the shell, and whatever else a form can do is a flag of
+ * the command that it stands for, taken from that command's own definition and handed on as it was given.
+ */
+import { Effect } from "effect"
+import { Argument, Command, type Command as Cli, Completions, Flag } from "effect/cli"
+import { basename } from "node:path"
+import { FipClient } from "../client/FipClient.ts"
+import { accessFlags, ending, keepGoingFlag, runOnServer } from "./onServer.ts"
+import { findServer, parseRemoteName, type RemoteName, type ServerName } from "./ServerName.ts"
+import { commandTree } from "./shell/commandTree.ts"
+import { UsageError } from "./shell/Failure.ts"
+import { childrenOf } from "./shell/helpDoc.ts"
+import type { Word } from "./shell/Tokenizer.ts"
+
+/** What stands on the command line: a path of this machine, or one on a server. */
+type Operand = { readonly local: string } | RemoteName
+
+type Line = readonly [command: string, ...operands: ReadonlyArray<string>]
+
+type Lines = Effect.Effect<ReadonlyArray<Line>, UsageError>
+
+interface Form {
+  readonly name: string
+  readonly summary: string
+  /** The shell's commands that it may stand for: their flags are its own. */
+  readonly commands: ReadonlyArray<string>
+  readonly operands: string
+  readonly examples: ReadonlyArray<Cli.Command.Example>
+  readonly lines: (operands: ReadonlyArray<Operand>) => Lines
+}
+
+const isRemote = (operand: Operand): operand is RemoteName => "path" in operand
+
+const usage = (message: string): Effect.Effect<never, UsageError> => Effect.fail(new UsageError({ message }))
+
+/** Every operand must stand on a server. */
+const remotes = (operands: ReadonlyArray<Operand>): Effect.Effect<ReadonlyArray<string>, UsageError> => {
+  const paths: Array<string> = []
+  for (const operand of operands) {
+    if (!isRemote(operand)) {
+      return usage(`"${operand.local}" is a path of this machine: a file on a server is host:${operand.local}`)
+    }
+    paths.push(operand.path)
+  }
+  return Effect.succeed(paths)
+}
+
+const locals = (operands: ReadonlyArray<Operand>): Effect.Effect<ReadonlyArray<string>, UsageError> => {
+  const paths: Array<string> = []
+  for (const operand of operands) {
+    if (isRemote(operand)) return usage(`"${operand.path}" stands on a server: a path of this machine is meant there`)
+    paths.push(operand.local)
+  }
+  return Effect.succeed(paths)
+}
+
+/** One line for each file. */
+const each = (command: string) => (operands: ReadonlyArray<Operand>): Lines =>
+  Effect.map(remotes(operands), (paths) => paths.map((path) => [command, path] as const))
+
+const lastPart = (path: string): string => path.split("/").findLast((part) => part !== "") ?? ""
+
+/** A name in a folder: `docs/` and `a/b.txt` are `docs/b.txt`. */
+const inFolder = (folder: string, path: string): string => `${folder === "/" ? "" : folder}${lastPart(path)}`
+
+const isFolder = (path: string): boolean => path.endsWith("/")
+
+const upload = Effect.fnUntraced(function*(sources: ReadonlyArray<Operand>, target: string) {
+  const paths = yield* locals(sources)
+  if (paths.includes("-") && (target === "/" || isFolder(target))) {
+    return yield* usage("what comes from standard input needs a name: fip put - host:name")
+  }
+  if (paths.length > 1 && !isFolder(target)) {
+    return yield* usage(`several files go into a folder: "${target}" does not end with /`)
+  }
+  return paths.map((local): Line =>
+    target === "/" && local !== "-"
+      ? ["UPLOAD", local, basename(local) === local ? local : "/"]
+      : ["UPLOAD", local, target]
+  )
+})
+
+const download = Effect.fnUntraced(function*(sources: ReadonlyArray<Operand>, target: string | undefined) {
+  const paths = yield* remotes(sources)
+  return paths.map((path): Line => target === undefined ? ["DOWNLOAD", path] : ["DOWNLOAD", path, target])
+})
+
+/** COPY and RENAME take a file and its new name. */
+const within = (command: string) =>
+  Effect.fnUntraced(function*(sources: ReadonlyArray<Operand>, target: string) {
+    const paths = yield* remotes(sources)
+    const folder = isFolder(target)
+    if (paths.length > 1 && !folder) {
+      return yield* usage(`several files go into a folder: "${target}" does not end with /`)
+    }
+    return paths.map((path): Line => [command, path, folder ? inFolder(target, path) : target])
+  })
+
+/** Tells what it is from to what it goes. */
+const splitLast = (
+  operands: ReadonlyArray<Operand>
+): Effect.Effect<readonly [sources: ReadonlyArray<Operand>, target: Operand], UsageError> => {
+  const target = operands.at(-1)
+  return operands.length < 2 || target === undefined
+    ? usage("say from where to where: the last word is where it goes")
+    : Effect.succeed([operands.slice(0, -1), target])
+}
+
+const FORMS: ReadonlyArray<Form> = [
+  {
+    name: "ls",
+    summary: "List files and folders on a server",
+    commands: ["LIST"],
+    operands: "[host:folder/ …]",
+    examples: [{ command: "fip ls -l work:docs/" }, { command: "fip ls", description: "of the default profile" }],
+    lines: (operands) =>
+      operands.length === 0 ? Effect.succeed([["LIST"]]) : Effect.map(
+        remotes(operands),
+        (paths) => paths.map((path): Line => path === "/" ? ["LIST"] : ["LIST", path])
+      )
+  },
+  {
+    name: "cat",
+    summary: "Write the content of files on a server to standard output",
+    commands: ["READ"],
+    operands: "host:file …",
+    examples: [{ command: "fip cat work:log.txt | tail" }],
+    lines: each("READ")
+  },
+  {
+    name: "cp",
+    summary: "Copy files to a server, from it, or on it",
+    commands: ["UPLOAD", "DOWNLOAD", "COPY"],
+    operands: "from … to",
+    examples: [
+      { command: "fip cp report.pdf work:docs/" },
+      { command: "fip cp -r work:photos/ photos" },
+      { command: "fip cp work:a.txt work:b.txt" }
+    ],
+    lines: (operands) =>
+      Effect.flatMap(splitLast(operands), ([sources, target]) => {
+        if (!isRemote(target)) return download(sources, target.local)
+        return sources.every(isRemote) ? within("COPY")(sources, target.path) : upload(sources, target.path)
+      })
+  },
+  {
+    name: "put",
+    summary: "Send files, or - for standard input, to a server",
+    commands: ["UPLOAD"],
+    operands: "file … host:folder/",
+    examples: [{ command: "fip put *.txt work:texts/" }, { command: "journalctl -b | fip put - work:log.txt" }],
+    lines: (operands) =>
+      Effect.flatMap(
+        splitLast(operands),
+        ([sources, target]) =>
+          isRemote(target)
+            ? upload(sources, target.path)
+            : usage(`"${target.local}" stands on no server: say where to, as host:folder/`)
+      )
+  },
+  {
+    name: "get",
+    summary: "Fetch files from a server, to the folder one is in unless another is named",
+    commands: ["DOWNLOAD"],
+    operands: "host:file … [folder]",
+    examples: [{ command: "fip get work:docs/report.pdf" }, { command: "fip get work:a.txt work:b.txt texts/" }],
+    lines: (operands) => {
+      const target = operands.at(-1)
+      return target !== undefined && operands.length > 1 && !isRemote(target)
+        ? download(operands.slice(0, -1), target.local)
+        : download(operands, undefined)
+    }
+  },
+  {
+    name: "mv",
+    summary: "Give files on a server another name or folder",
+    commands: ["RENAME"],
+    operands: "host:file … host:name",
+    examples: [{ command: "fip mv work:a.txt work:old/" }],
+    lines: (operands) =>
+      Effect.flatMap(
+        splitLast(operands),
+        ([sources, target]) =>
+          isRemote(target)
+            ? within("RENAME")(sources, target.path)
+            : usage(`"${target.local}" stands on no server: fip get and fip rm`)
+      )
+  },
+  {
+    name: "rm",
+    summary: "Delete files on a server",
+    commands: ["DELETE"],
+    operands: "host:file …",
+    examples: [{ command: "fip rm work:a.txt work:b.txt" }],
+    lines: each("DELETE")
+  }
+]
+
+/** The names of all forms. */
+export const FORM_NAMES: ReadonlyArray<string> = FORMS.map(({ name }) => name)
+
+/** The flags of some commands of the shell, each once. */
+const flagsOf = (commands: ReadonlyArray<string>): ReadonlyArray<Completions.FlagDescriptor> => {
+  const flags = new Map<string, Completions.FlagDescriptor>()
+  for (const command of childrenOf(commandTree)) {
+    if (!commands.includes(command.name.toUpperCase())) continue
+    for (const flag of Completions.fromCommand(command).flags) {
+      if (!Object.hasOwn(accessFlags, flag.name) && !flags.has(flag.name)) flags.set(flag.name, flag)
+    }
+  }
+  return [...flags.values()]
+}
+
+/** A flag that is handed on: what it comes to are the words that say so. */
+const handedOn = (
+  { aliases, description = "", name, type }: Completions.FlagDescriptor
+): Flag.Flag<ReadonlyArray<string>> => {
+  const described = <A>(flag: Flag.Flag<A>): Flag.Flag<A> =>
+    aliases.reduce((flag, alias) => Flag.withAlias(flag, alias), Flag.withDescription(flag, description))
+  return type._tag === "Boolean"
+    ? described(Flag.Boolean(name)).pipe(
+      Flag.withDefault(false),
+      Flag.map((given) => given ? [`--${name}`] : [])
+    )
+    : described(type._tag === "Choice" ? Flag.Literals(name, type.values) : Flag.String(name)).pipe(
+      Flag.atLeast(0),
+      Flag.map((values) => values.map((value) => `--${name}=${value}`))
+    )
+}
+
+const sameServer = (a: ServerName, b: ServerName): boolean =>
+  a.name === b.name && a.port === b.port && a.username === b.username && a.isUrl === b.isUrl
+
+/** The one server that the operands name; the default profile where there are none. */
+const serverOf = (operands: ReadonlyArray<Operand>): Effect.Effect<ServerName, UsageError> => {
+  const [first, ...others] = operands.filter(isRemote).map(({ server }) => server)
+  if (first === undefined) {
+    return operands.length === 0
+      ? Effect.succeed({ name: "", port: undefined, username: undefined, isUrl: false })
+      : usage(
+        "nothing here stands on a server: a file there is host:name, profile:name, or :name of the default profile"
+      )
+  }
+  return others.every((other) => sameServer(first, other))
+    ? Effect.succeed(first)
+    : usage("these are two servers: copy to this machine first, and from here to the other one")
+}
+
+/** Nothing here runs in the background: a file may have that name. */
+const word = (text: string): Word => ({ text, literal: text === "&" })
+
+/** Flags before `--`, operands behind it: none of those is ever taken for a flag. */
+const wordsOf = ([command, ...operands]: Line, flags: ReadonlyArray<string>): ReadonlyArray<Word> =>
+  [command, ...flags, "--", ...operands].map(word)
+
+/** The form of that name, as a command of the program. */
+const formCommand = (form: Form) => {
+  const flags: Array<Flag.Flag<ReadonlyArray<string>>> = flagsOf(form.commands).map(handedOn)
+  return Command.make(
+    form.name,
+    {
+      operands: Argument.String("path").pipe(
+        Argument.withMetavar(form.operands),
+        Argument.withDescription("host:path, profile:path or :path on a server; anything else is of this machine"),
+        Argument.variadic()
+      ),
+      flags,
+      ...accessFlags,
+      keepGoing: keepGoingFlag
+    },
+    (given) =>
+      Effect.gen(function*() {
+        const operands = yield* Effect.forEach(
+          given.operands,
+          (text) => Effect.map(parseRemoteName(text), (remote): Operand => remote ?? { local: text })
+        )
+        const lines = yield* form.lines(operands)
+        if (lines.length === 0) return yield* usage(`fip ${form.name} ${form.operands}: say which`)
+        const server = yield* Effect.flatMap(serverOf(operands), findServer)
+        const flags = given.flags.flat()
+        return yield* runOnServer(
+          { ...given, server },
+          { _tag: "Lines", name: form.name, lines: lines.map((line) => wordsOf(line, flags)) },
+          FipClient.layer
+        )
+      }).pipe(ending(form.name, given.json))
+  ).pipe(Command.withDescription(form.summary), Command.withExamples(form.examples))
+}
+
+export const formCommands = (names: ReadonlyArray<string>) =>
+  FORMS.filter(({ name }) => names.includes(name)).map(formCommand)
