@@ -12,7 +12,8 @@ const asking = <A, E>(ask: (questions: Questions["Service"]) => Effect.Effect<A,
     const context = yield* Layer.build(Layer.fresh(LineReader.layer({
       input: process.stdin,
       output: process.stderr,
-      remembers: () => false
+      remembers: () => false,
+      history: { lines: () => [], add: () => {} }
     })))
     return yield* Effect.gen(function*() {
       const reader = yield* LineReader

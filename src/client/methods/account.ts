@@ -1,6 +1,6 @@
 /** Who one is: accounts, sessions, passwords. */
 import { Effect, Option, Redacted } from "effect"
-import type { SessionId, Username } from "../../protocol/Identity.ts"
+import type { SessionId } from "../../protocol/Identity.ts"
 import type { ResultOf } from "../../protocol/Request.ts"
 import type { LocalFileError, NotLoggedIn, RequestError } from "../ClientError.ts"
 import type { SessionIdentity } from "../Session.ts"
