@@ -20,7 +20,8 @@ const bundle = await rolldown({
     main: "src/main.ts",
     // Found by their names, in the folder of who starts them.
     engineThread: "src/server/database/engineThread.ts",
-    initdb: "src/server/database/initdb.ts"
+    initdb: "src/server/database/initdb.ts",
+    serveWorker: "src/cli/serveWorker.ts"
   },
   platform: "node",
   // These look for their own files, or change what is global.

@@ -1,23 +1,12 @@
 /** `fip serve`: the server until a signal ends it. */
-import {
-  Console,
-  Data,
-  Duration,
-  Effect,
-  Layer,
-  Logger,
-  type LogLevel,
-  Option,
-  References,
-  Result,
-  Runtime
-} from "effect"
+import { Console, Data, Duration, Effect, Layer, Option, Result, Runtime } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { printableJson } from "../platform/unsafeText.ts"
+import { availableParallelism } from "node:os"
+import { extname, join } from "node:path"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
-import { LogThreshold } from "../server/LogThreshold.ts"
 import { ServerConfig } from "../server/ServerConfig.ts"
-import { resolveSettings } from "./serverSettings.ts"
+import { loggingLayer } from "./logging.ts"
+import { type Resolved, resolveSettings, toFlags } from "./serverSettings.ts"
 import { makeLiveSettings, reloadOnHangup } from "./settings/liveSettings.ts"
 import { configJson, configText } from "./settings/printConfig.ts"
 import { parseDuration } from "./shell/inputs.ts"
@@ -38,6 +27,11 @@ const flags = {
   ),
   host: Flag.String("host").pipe(
     Flag.withDescription("address to listen on (default 127.0.0.1; 0.0.0.0 or :: to be reached from elsewhere)"),
+    Flag.optional
+  ),
+  workers: Flag.Int("workers").pipe(
+    Flag.withMetavar("n"),
+    Flag.withDescription("processes that serve connections (default: one less than the machine has cores)"),
     Flag.optional
   ),
   dataDir: Flag.String("data-dir").pipe(
@@ -94,18 +88,11 @@ const flags = {
   )
 }
 
-/** Loggers that show what `isShown` lets through, whatever the level was at the start. */
-const loggingLayer = (format: "pretty" | "json", isShown: (level: LogLevel.LogLevel) => boolean) => {
-  const logger = format === "json"
-    ? Logger.withConsoleError(Logger.map(Logger.formatJson, printableJson))
-    : Logger.consolePretty()
-  return Layer.mergeAll(
-    Logger.layer([Logger.make((options) => isShown(options.logLevel) ? logger.log(options) : undefined)]),
-    Layer.succeed(Logger.LogToStderr, true),
-    Layer.succeed(LogThreshold, isShown),
-    Layer.succeed(References.MinimumLogLevel, "All")
-  )
-}
+/** One for each core but one, which is left to what is done once for all of them. */
+const withWorkers = (resolved: Resolved): Resolved => ({
+  ...resolved,
+  server: { ...resolved.server, workers: resolved.server.workers ?? Math.max(1, availableParallelism() - 1) }
+})
 
 export const serveCommand = Command.make(
   "serve",
@@ -114,6 +101,7 @@ export const serveCommand = Command.make(
     const settings = resolveSettings({
       port: Option.getOrUndefined(given.port),
       host: Option.getOrUndefined(given.host),
+      workers: Option.getOrUndefined(given.workers),
       data_dir: Option.getOrUndefined(given.dataDir),
       segments_dir: Option.getOrUndefined(given.segmentsDir),
       identity_dir: Option.getOrUndefined(given.identityDir),
@@ -124,7 +112,7 @@ export const serveCommand = Command.make(
       metrics_port: Option.getOrUndefined(given.metricsPort),
       log_level: Option.getOrUndefined(given.logLevel),
       log_format: Option.getOrUndefined(given.logFormat)
-    }, given.config)
+    }, given.config).pipe(Effect.map(withWorkers))
     const resolved = yield* Effect.mapError(settings, ({ message }) => new UsageError({ message }))
     for (const note of resolved.notes) yield* Console.error(`fip: ${note}`)
     if (given.printConfig) return yield* Console.log(given.json ? configJson(resolved) : configText(resolved))
@@ -133,8 +121,15 @@ export const serveCommand = Command.make(
     }
 
     // The server's modules load here, so that the shell does not pay for them.
-    const { Server } = yield* Effect.promise(() => import("../server/Server.ts"))
+    const [{ Server }, { WorkerProgram }] = yield* Effect.promise(() =>
+      Promise.all([import("../server/Server.ts"), import("../server/workers/Crew.ts")])
+    )
     const live = makeLiveSettings(resolved, settings)
+    const worker = {
+      file: join(import.meta.dirname, `serveWorker${extname(import.meta.filename)}`),
+      settings: () => toFlags(live.now()),
+      onChange: live.onChange
+    }
 
     return yield* Effect.gen(function*() {
       const server = yield* Server
@@ -159,6 +154,7 @@ export const serveCommand = Command.make(
         Server.layer.pipe(
           Layer.provide(Layer.succeed(ServerConfig, live.server)),
           Layer.provide(tracingLayer),
+          Layer.provide(Layer.succeed(WorkerProgram, worker)),
           Layer.provideMerge(loggingLayer(resolved.logFormat, live.isShown))
         )
       ),

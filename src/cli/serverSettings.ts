@@ -90,6 +90,7 @@ const environment = ConfigProvider.fromEnv().pipe(
 const settings = Config.all({
   host: Config.NonEmptyString("host").pipe(Config.withDefault(defaults.host)),
   port: count("port", defaults.port),
+  workers: count("workers", defaults.workers),
   dataDir,
   segmentsDir: folder("segments_dir"),
   identityDir: folder("identity_dir"),
@@ -146,6 +147,8 @@ const settings = Config.all({
   flushCount: count("flushCount", defaults.flushCount),
   flushQueue: count("flushQueue", defaults.flushQueue)
 })
+
+const MAX_WORKERS = 256
 
 const SEVERITIES: Readonly<Record<typeof LOG_LEVELS[number], LogLevel.LogLevel>> = {
   all: "All",
@@ -281,9 +284,28 @@ export const resolveSettings = Effect.fnUntraced(
     for (const [key, port] of [["port", server.port], ["metrics_port", server.metricsPort ?? 0]] as const) {
       if (port > 65_535) return yield* refuse(key, `port ${port} is out of range: 0 (any free one) to 65535`)
     }
+    if (server.workers !== undefined && (server.workers < 1 || server.workers > MAX_WORKERS)) {
+      return yield* refuse("workers", `workers ${server.workers} is out of range: 1 to ${MAX_WORKERS}`)
+    }
     if (server.rotateEvery !== undefined && Duration.isLessThan(server.rotateEvery, Duration.minutes(1))) {
       return yield* refuse("rotate_every", "a key that is changed more than once a minute is none: raise rotate-every")
     }
     return { server, ...yield* parse(logging), originOf: given.originOf, notes: misspelt() }
   }
 )
+
+/** The same as flags, so that another process of this program resolves to the same, whatever has become of the file. */
+export const toFlags = (
+  { logFormat, logLevel, server }: Pick<Resolved, "logFormat" | "logLevel" | "server">
+): ServeFlags => ({
+  ...Object.fromEntries(
+    Object.entries(server).map(([key, value]) => [
+      snake(key),
+      Duration.isDuration(value)
+        ? Duration.isFinite(value) ? `${Duration.toMillis(value)} millis` : "Infinity"
+        : value
+    ])
+  ),
+  log_format: logFormat,
+  log_level: logLevel.toLowerCase()
+})

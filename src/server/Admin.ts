@@ -1,18 +1,17 @@
 /**
  * The admin socket: what `fip admin` asks of a running server (wire: admin/Wire.ts, commands: admin/Commands.ts).
  *
- * It is bound under a name of its own in a folder that only the server can enter, narrowed to mode 0600 and only then
- * renamed to where clients look: nobody else can connect at any instant, and what a killed server left is replaced.
+ * Nobody else can connect to it at any instant (platform/privateSocket.ts), and what a killed server left is replaced.
  * A lock that the kernel releases keeps two servers from answering for one data folder. The finalizer removes the
  * socket and waits for what is being answered.
  */
 import { Cause, Context, Data, Deferred, Effect, FiberSet, Layer, Predicate, Result } from "effect"
-import { randomBytes } from "node:crypto"
-import { chmod, mkdir, rename, rm, rmdir } from "node:fs/promises"
-import { createServer, type Server as NetServer, type Socket } from "node:net"
-import { dirname, join } from "node:path"
+import { rm } from "node:fs/promises"
+import { createServer, type Socket } from "node:net"
+import { join } from "node:path"
 import * as FileLock from "../platform/FileLock.ts"
 import { makeFolder } from "../platform/makeFolder.ts"
+import { fitsSockets, publish, TOO_LONG } from "../platform/privateSocket.ts"
 import { systemErrorReason } from "../platform/systemError.ts"
 import { encodeJson } from "../protocol/Json.ts"
 import { refuse } from "../protocol/Refusal.ts"
@@ -26,9 +25,6 @@ import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 
 /** The socket cannot be made. `message` is a sentence for the person who starts the server. */
 export class AdminError extends Data.TaggedError("AdminError")<{ readonly message: string }> {}
-
-/** Bytes of a Unix socket's path on the most frugal system (macOS). */
-const MAX_PATH_BYTES = 103
 
 const NEWLINE = 0x0a
 
@@ -90,30 +86,6 @@ const readLine = (socket: Socket, onLine: (line: Uint8Array | undefined) => void
     onLine(bytes > MAX_REQUEST_BYTES ? undefined : Buffer.concat(chunks))
   }
   socket.on("data", onData)
-}
-
-const listen = (server: NetServer, path: string): Promise<void> =>
-  new Promise((resolve, reject) => {
-    server.once("error", reject)
-    server.listen(path, () => {
-      server.off("error", reject)
-      resolve()
-    })
-  })
-
-/** Binds `server` and puts its socket at `path`. */
-const publish = async (server: NetServer, path: string): Promise<void> => {
-  const folder = join(dirname(path), `.${randomBytes(3).toString("hex")}`)
-  await mkdir(folder, { mode: 0o700 })
-  const hidden = join(folder, "s")
-  try {
-    await listen(server, hidden)
-    await chmod(hidden, 0o600)
-    await rename(hidden, path)
-  } finally {
-    await rm(hidden, { force: true })
-    await rmdir(folder)
-  }
 }
 
 export class Admin extends Context.Service<Admin, {
@@ -180,9 +152,7 @@ export class Admin extends Context.Service<Admin, {
           try: () => makeFolder(dataDir, 0o700),
           catch: (cause) => unusable(systemErrorReason(cause))
         })
-        if (Buffer.byteLength(join(dataDir, ".abcdef", "s")) > MAX_PATH_BYTES) {
-          return yield* unusable("its path is too long for one: choose a shorter data folder")
-        }
+        if (!fitsSockets(dataDir)) return yield* unusable(TOO_LONG)
         yield* FileLock.acquire(join(dataDir, "admin.lock")).pipe(Effect.mapError((error) =>
           unusable(error.reason === "held" ? "another FIP server is using this folder" : error.message)
         ))

@@ -9,7 +9,8 @@
  * - **One server gives back space**: the one that holds the lock for it; when it ends, another takes it. What is removed
  *   waits for a grace period on every living server.
  *
- * On the embedded database there is one server, and nothing but the first applies.
+ * The workers of one server are such servers, too. One that is alone on the embedded database needs nothing but the
+ * first.
  */
 import { Clock, Effect, Layer, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
@@ -25,7 +26,7 @@ import { databaseRefusal } from "./Database.ts"
 import type { SegmentId } from "./files/Extent.ts"
 import { GracePeriods, type Ticket } from "./files/GracePeriods.ts"
 import { Notifications } from "./Notifications.ts"
-import { segmentsDirOf, ServerConfig } from "./ServerConfig.ts"
+import { isShared, segmentsDirOf, ServerConfig } from "./ServerConfig.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 
 /** How often a server says what it has finished. */
@@ -41,7 +42,7 @@ const make = Effect.gen(function*() {
   const settings = yield* ServerConfig
   const folder = segmentsDirOf(settings)
   yield* Effect.mapError(check(folder), (error) => error._tag === "SqlError" ? said(databaseRefusal(error)) : error)
-  if (settings.databaseUrl === undefined) return Siblings.defaultValue()
+  if (!isShared(settings)) return Siblings.defaultValue()
 
   const sql = yield* SqlClient
   const { heardUntil, node } = yield* Notifications

@@ -5,8 +5,8 @@
  * expects by `reason` (`UniqueViolation` with its `constraint`), and maps the rest with `databaseRefusal`.
  *
  * The embedded database has one connection. Statements share it, and a transaction has it alone: inside one, wait for
- * no statement of another fiber. `listen` would take it from everybody, to hear only what this process says: it is for
- * PostgreSQL alone (`ServerSettings.databaseUrl`).
+ * no statement of another fiber. `listen` would take it from everybody, to hear only what this process says: it is for a
+ * database that others are on (`isShared`). Workers reach the engine through their parent (database/EngineHub.ts).
  */
 import { PgClient } from "@effect/sql-pg"
 import type { PGlite } from "@electric-sql/pglite"
@@ -15,6 +15,7 @@ import { Migrator } from "effect/sql"
 import { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import { join } from "node:path"
+import type { Duplex } from "node:stream"
 import { migrations } from "../../migrations/index.ts"
 import * as FileLock from "../platform/FileLock.ts"
 import { makeFolder } from "../platform/makeFolder.ts"
@@ -23,8 +24,10 @@ import { Refusal } from "../protocol/Refusal.ts"
 import { type Backend, backendOf } from "./database/Backend.ts"
 import { openThread } from "./database/BackendThread.ts"
 import { EmbeddedStream } from "./database/EmbeddedStream.ts"
+import { EngineHub } from "./database/EngineHub.ts"
+import { ownStream, serveWorkers, workerStream } from "./database/hubStreams.ts"
 import { makeTypes } from "./database/types.ts"
-import { type Durability, ServerConfig } from "./ServerConfig.ts"
+import { type Durability, ServerConfig, workersOf } from "./ServerConfig.ts"
 
 /** The database cannot be used. `message` is a sentence for the person who starts the server. */
 export class DatabaseError extends Data.TaggedError("DatabaseError")<{ readonly message: string }> {}
@@ -159,7 +162,12 @@ const layerOf = (where: string, config: PgClient.PgPoolConfig) => {
   return Layer.effectDiscard(migrate(where)).pipe(Layer.provideMerge(client))
 }
 
-const layerPostgres = (databaseUrl: string, durability: Durability) => {
+/** Connections of a process that is a server by itself; many workers have fewer each. */
+const POOL = 10
+const POOL_OF_ALL = 60
+const LEAST_POOL = 3
+
+const layerPostgres = (databaseUrl: string, durability: Durability, workers: number) => {
   const url = URL.canParse(databaseUrl) ? new URL(databaseUrl) : undefined
   if (url === undefined || (url.protocol !== "postgres:" && url.protocol !== "postgresql:")) {
     return Layer.effectContext(Effect.fail(
@@ -168,6 +176,7 @@ const layerPostgres = (databaseUrl: string, durability: Durability) => {
   }
   return layerOf(`PostgreSQL at ${url.host === "" ? "localhost" : url.host}`, {
     url: Redacted.make(databaseUrl),
+    maxConnections: Math.min(POOL, Math.max(LEAST_POOL, Math.floor(POOL_OF_ALL / workers))),
     // A role or a database can be without it, too: only `os` says so for itself.
     ...durability === "os" ? { startupParameters: { synchronous_commit: "off" } } : {}
   })
@@ -176,9 +185,9 @@ const layerPostgres = (databaseUrl: string, durability: Durability) => {
 const unusable = (dataDir: string, cause: unknown): DatabaseError =>
   new DatabaseError({ message: `cannot use the data folder ${dataDir}: ${systemErrorReason(cause)}` })
 
-const layerBackend = (backend: Backend) =>
+const layerStream = (stream: () => Duplex) =>
   layerOf("the embedded database", {
-    stream: () => new EmbeddedStream(backend),
+    stream,
     username: "postgres",
     database: "postgres",
     multiplex: true,
@@ -186,31 +195,40 @@ const layerBackend = (backend: Backend) =>
     maxConnections: 1
   })
 
-const embedded = Effect.fnUntraced(function*(dataDir: string, durability: Durability): Effect.fn.Return<
-  ReturnType<typeof layerBackend>,
-  DatabaseError,
-  Scope.Scope
-> {
-  yield* Effect.tryPromise({
-    try: () => makeFolder(dataDir, 0o700),
-    catch: (cause) => unusable(dataDir, cause)
-  })
-  yield* FileLock.acquire(join(dataDir, "database.lock")).pipe(Effect.mapError((error) =>
-    error.reason === "held"
-      ? new DatabaseError({ message: `another FIP server is using the data folder ${dataDir}` })
-      : new DatabaseError({ message: `cannot use the data folder ${dataDir}: ${error.message}` })
-  ))
-  const database = yield* Effect.acquireRelease(
-    Effect.tryPromise({
-      try: () => openThread(join(dataDir, "database"), durability),
-      catch: (cause) =>
-        new DatabaseError({ message: `cannot open the database in ${dataDir}: ${systemErrorReason(cause)}` })
-    }),
-    // A stopped engine cannot be closed. Its folder recovers at the next start.
-    (database) => Effect.ignore(Effect.tryPromise(() => database.close()))
-  )
-  return layerBackend(database)
-})
+const layerBackend = (backend: Backend) => layerStream(() => new EmbeddedStream(backend))
+
+const embedded = Effect.fnUntraced(
+  function*(dataDir: string, durability: Durability, workers: number): Effect.fn.Return<
+    ReturnType<typeof layerStream>,
+    DatabaseError,
+    Scope.Scope
+  > {
+    yield* Effect.tryPromise({
+      try: () => makeFolder(dataDir, 0o700),
+      catch: (cause) => unusable(dataDir, cause)
+    })
+    yield* FileLock.acquire(join(dataDir, "database.lock")).pipe(Effect.mapError((error) =>
+      error.reason === "held"
+        ? new DatabaseError({ message: `another FIP server is using the data folder ${dataDir}` })
+        : new DatabaseError({ message: `cannot use the data folder ${dataDir}: ${error.message}` })
+    ))
+    const database = yield* Effect.acquireRelease(
+      Effect.tryPromise({
+        try: () => openThread(join(dataDir, "database"), durability),
+        catch: (cause) =>
+          new DatabaseError({ message: `cannot open the database in ${dataDir}: ${systemErrorReason(cause)}` })
+      }),
+      // A stopped engine cannot be closed. Its folder recovers at the next start.
+      (database) => Effect.ignore(Effect.tryPromise(() => database.close()))
+    )
+    if (workers === 1) return layerBackend(database)
+    const said = (cause: unknown) =>
+      new DatabaseError({ message: `workers cannot reach the database in ${dataDir}: ${systemErrorReason(cause)}` })
+    const hub = yield* Effect.tryPromise({ try: () => EngineHub.open(database), catch: said })
+    yield* Effect.mapError(serveWorkers(hub, dataDir), said)
+    return layerStream(ownStream(hub))
+  }
+)
 
 export const Database = {
   /** To be provided as empty where a database is not to be brought up to date; `migrateTo` does it then. */
@@ -222,9 +240,18 @@ export const Database = {
   layerEngine: (engine: PGlite) => layerBackend(backendOf(engine)),
   /** Fails at once when the database cannot be used. Closing the scope closes the embedded one. */
   layer: Layer.unwrap(Effect.gen(function*() {
-    const { databaseUrl, dataDir, durability } = yield* ServerConfig
+    const settings = yield* ServerConfig
+    const { databaseUrl, dataDir, durability } = settings
     return databaseUrl === undefined
-      ? Layer.unwrap(embedded(dataDir, durability))
-      : layerPostgres(databaseUrl, durability)
-  }))
+      ? Layer.unwrap(embedded(dataDir, durability, workersOf(settings)))
+      : layerPostgres(databaseUrl, durability, workersOf(settings))
+  })),
+  /** Of a worker: its parent has opened the database and brought it up to date. */
+  layerWorker: Layer.unwrap(Effect.gen(function*() {
+    const settings = yield* ServerConfig
+    const { databaseUrl, dataDir, durability } = settings
+    return databaseUrl === undefined
+      ? layerStream(workerStream(dataDir))
+      : layerPostgres(databaseUrl, durability, workersOf(settings))
+  })).pipe(Layer.provide(Layer.succeed(Migrations, {})))
 }

@@ -14,11 +14,11 @@ import { Refusal, refuse } from "../protocol/Refusal.ts"
 import { type Activity, RecordActivity } from "./activity/Activity.ts"
 import { addressKey } from "./guard/addressKey.ts"
 import { type Guesses, GuessRepo } from "./guard/GuessRepo.ts"
-import { makeTurns } from "./guard/Turns.ts"
 import { Typical } from "./guard/Typical.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 import { background } from "./ShutdownCoordinator.ts"
 import { type Lane, PasswordHasher } from "./users/PasswordHasher.ts"
+import { makeGuessTurns, Places } from "./workers/Places.ts"
 
 /** One try of a password. */
 export interface Guess {
@@ -27,10 +27,6 @@ export interface Guess {
   /** What the account knows the caller by: its device, or its session. `undefined` for a stranger. */
   readonly known: string | undefined
 }
-
-/** Guesses of one account, and of one address, that wait for their turn. */
-const WAITING = 32
-const RUNNING_PER_ADDRESS = 8
 
 const SWEEP_EVERY = "1 day"
 
@@ -88,8 +84,7 @@ export class Guard extends Context.Service<Guard, {
       const base = () => Duration.toMillis(config.guessDelay)
       const longest = () => Duration.toMillis(config.guessDelayMax)
       const forgottenAt = (now: number) => new Date(now - Duration.toMillis(config.guessMemory))
-      const accounts = makeTurns({ running: 1, waiting: WAITING })
-      const addresses = makeTurns({ running: RUNNING_PER_ADDRESS, waiting: WAITING })
+      const { accounts, addresses } = (yield* Places)?.turns ?? makeGuessTurns()
       const typical = new Typical()
       const record = yield* RecordActivity
 

@@ -5,7 +5,8 @@
  * committed before it, and the messages of one server's transactions come in the order of their commits. What is
  * published while the connection is lost is never heard: subscribers are told when it was lost, and again when it is
  * found. So that a server knows how far it has heard, it says something now and then and listens for it. The publisher
- * itself hears at once, after its commit. The embedded database has one server, which hears itself.
+ * itself hears at once, after its commit. The workers of one server are servers here, on the embedded database too; one
+ * that is alone on it hears itself.
  *
  * Messages are small keys, never content: whoever hears one looks in the database.
  */
@@ -17,7 +18,7 @@ import { randomUUID } from "node:crypto"
 import { type Refusal, refuse } from "../protocol/Refusal.ts"
 import { texts } from "./files/parameters.ts"
 import { decode, encode, OwnMessages } from "./notifications/Envelope.ts"
-import { ServerConfig } from "./ServerConfig.ts"
+import { isShared as isSharedDatabase, ServerConfig } from "./ServerConfig.ts"
 
 /** The one channel; migration 0008 notifies it too. */
 const CHANNEL = "fip"
@@ -48,10 +49,12 @@ export interface Subscriber {
 export class Notifications extends Context.Service<Notifications, {
   /** This server among those on the database; another one after each start. */
   readonly node: string
-  /** False on the embedded database, which no other server can be on. */
+  /** False on the embedded database without workers: nobody else can be on it. */
   readonly isShared: boolean
   /** Sends messages (short, without line breaks) when the surrounding transaction commits, or at once when there is none. */
   readonly publish: (topic: string, messages: ReadonlyArray<string>) => Effect.Effect<void, SqlError>
+  /** Says something for a server that has ended and cannot say it any more. */
+  readonly publishAs: (sender: string, topic: string, message: string) => Effect.Effect<void, SqlError>
   /** Hears the messages on a topic until the scope closes. */
   readonly subscribe: (topic: string, subscriber: Subscriber) => Effect.Effect<void, never, Scope.Scope>
   /** What was committed before this instant, of `performance.now()`, has been heard. */
@@ -60,9 +63,8 @@ export class Notifications extends Context.Service<Notifications, {
   static readonly layer = Layer.effect(
     Notifications,
     Effect.gen(function*() {
-      const { databaseUrl } = yield* ServerConfig
       const sql = yield* SqlClient
-      const isShared = databaseUrl !== undefined
+      const isShared = isSharedDatabase(yield* ServerConfig)
       const node = randomUUID()
       const subscribers = new Map<string, Set<Subscriber>>()
       const own = new OwnMessages()
@@ -163,6 +165,10 @@ export class Notifications extends Context.Service<Notifications, {
         node,
         isShared,
         publish,
+        publishAs: (sender, topic, message) => {
+          const [envelope] = encode(topic, sender, () => 0, [message])
+          return isShared ? Effect.asVoid(sql`select pg_notify(${CHANNEL}, ${envelope?.payload ?? ""})`) : Effect.void
+        },
         heardUntil: () => isShared ? heardUntil : Infinity,
         subscribe: (topic, subscriber) =>
           Effect.acquireRelease(

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import { NoteAccess } from "./AccessStatistics.ts"
-import { type Activity, RecordActivity } from "./activity/Activity.ts"
+import { RecordActivity } from "./activity/Activity.ts"
 import { activitiesOf } from "./activity/requestActivity.ts"
 import type { Answered } from "./Connection.ts"
 import { Metrics } from "./metrics/Metrics.ts"
@@ -13,8 +13,6 @@ export interface RequestObserver {
   readonly answered: (address: string, answered: Answered) => void
   /** A message was refused before it was known what it asks. */
   readonly refused: (code: string) => void
-  /** Something that is no request. */
-  readonly noticed: (activity: Activity) => void
 }
 
 export const makeRequestObserver: Effect.Effect<RequestObserver> = Effect.gen(function*() {
@@ -27,7 +25,6 @@ export const makeRequestObserver: Effect.Effect<RequestObserver> = Effect.gen(fu
       if (answered.caller !== undefined) note.seen(answered.caller.sessionId)
       for (const activity of activitiesOf(address, answered)) record(activity)
     },
-    refused: (code) => metrics.request({ request: undefined, code, millis: 0, bytesIn: 0, bytesOut: 0 }),
-    noticed: record
+    refused: (code) => metrics.request({ request: undefined, code, millis: 0, bytesIn: 0, bytesOut: 0 })
   }
 })

@@ -25,12 +25,7 @@ import { Fsck } from "./files/Fsck.ts"
 import { Reclaimer } from "./files/Reclaimer.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
 import { FileStore } from "./FileStore.ts"
-import { activityHandlers } from "./handlers/activity.ts"
-import { authHandlers } from "./handlers/auth.ts"
-import { feedHandlers } from "./handlers/feed.ts"
-import { fileHandlers } from "./handlers/file.ts"
-import { infoHandlers } from "./handlers/info.ts"
-import { permissionHandlers } from "./handlers/permission.ts"
+import { requestHandlers } from "./handlers/all.ts"
 import { ServerIdentity } from "./Identity.ts"
 import { rotationLayer } from "./identity/Rotation.ts"
 import { identitySharingLayer } from "./identity/Sharing.ts"
@@ -38,10 +33,13 @@ import { Listener } from "./Listener.ts"
 import { endpointLayer } from "./metrics/endpoint.ts"
 import { metricsLayer } from "./metrics/Metrics.ts"
 import { Permissions } from "./Permissions.ts"
+import { ServerConfig, workersOf } from "./ServerConfig.ts"
 import { ShutdownCoordinator } from "./ShutdownCoordinator.ts"
 import { UserManager } from "./UserManager.ts"
 import { InviteRepo } from "./users/InviteRepo.ts"
 import { UserAdmin } from "./users/UserAdmin.ts"
+import { Crew } from "./workers/Crew.ts"
+import { placesLayer } from "./workers/Places.ts"
 
 /** A running server. */
 export class Server extends Context.Service<Server, {
@@ -74,16 +72,9 @@ export class Server extends Context.Service<Server, {
     })
   ).pipe(
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
+      if (workersOf(yield* ServerConfig) > 1) return Crew.layer
       const users = yield* UserManager
-      const handlers = {
-        ...yield* infoHandlers,
-        ...yield* activityHandlers,
-        ...yield* authHandlers,
-        ...yield* fileHandlers,
-        ...yield* permissionHandlers,
-        ...yield* feedHandlers
-      }
-      return Listener.layer(handlers, users.authenticate)
+      return Listener.layer(yield* requestHandlers, users.authenticate)
     }))),
     Layer.provide(ShutdownCoordinator.phase("Listener")),
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
@@ -128,7 +119,7 @@ export class Server extends Context.Service<Server, {
     Layer.provide(ShutdownCoordinator.phase("rotationLayer")),
     Layer.provide(ServerIdentity.layer),
     Layer.provide(ShutdownCoordinator.phase("ServerIdentity")),
-    Layer.provide(metricsLayer),
+    Layer.provide(Layer.mergeAll(metricsLayer, placesLayer)),
     Layer.provide(ShutdownCoordinator.phase("metricsLayer")),
     Layer.provide(ShutdownCoordinator.layer)
   )

@@ -13,6 +13,8 @@ export type Durability = "full" | "os"
 export interface ServerSettings {
   readonly host: string
   readonly port: number
+  /** Processes that connections are spread over; `undefined`, or 1: this one serves them itself. */
+  readonly workers: number | undefined
   readonly dataDir: string
   /** A PostgreSQL URL; `undefined` embeds PGlite in `dataDir`. */
   readonly databaseUrl: string | undefined
@@ -107,6 +109,7 @@ export interface ServerSettings {
 export const defaults: Omit<ServerSettings, "dataDir"> = {
   host: "127.0.0.1",
   port: 6090,
+  workers: undefined,
   databaseUrl: undefined,
   segmentsDir: undefined,
   identityDir: undefined,
@@ -198,5 +201,12 @@ export const segmentsDirOf = ({ dataDir, segmentsDir }: Pick<ServerSettings, "da
 
 export const identityDirOf = ({ dataDir, identityDir }: Pick<ServerSettings, "dataDir" | "identityDir">): string =>
   identityDir ?? join(dataDir, "identity")
+
+type Spread = Pick<ServerSettings, "databaseUrl" | "workers">
+
+export const workersOf = ({ workers }: Pick<ServerSettings, "workers">): number => workers ?? 1
+
+/** Others may be on the same database: other servers on a PostgreSQL, or the workers of this one. */
+export const isShared = (settings: Spread): boolean => settings.databaseUrl !== undefined || workersOf(settings) > 1
 
 export class ServerConfig extends Context.Service<ServerConfig, ServerSettings>()("fip/server/ServerConfig") {}

@@ -33,6 +33,8 @@ const start = (args: ReadonlyArray<string>, options: RunOptions): ChildProcess =
       HOME: process.env["HOME"],
       NO_COLOR: "1",
       XDG_STATE_HOME: stateHome,
+      // As on a small machine, wherever the tests run; those of workers ask for them.
+      FIP_WORKERS: "1",
       ...options.env
     },
     cwd: options.cwd,

@@ -17,6 +17,10 @@ export interface LiveSettings {
   readonly server: ServerSettings
   readonly isShown: (level: LogLevel.LogLevel) => boolean
   readonly reload: Effect.Effect<void>
+  /** All as they are now. */
+  readonly now: () => Pick<Resolved, "server" | "logLevel" | "logFormat">
+  /** Is called after each change, until the scope closes. */
+  readonly onChange: (use: () => void) => Effect.Effect<void, never, Scope.Scope>
 }
 
 const isReloadable = (key: string): boolean => RELOADABLE.some((one) => one === key)
@@ -27,6 +31,7 @@ export const makeLiveSettings = (
 ): LiveSettings => {
   const server: Mutable<ServerSettings> = { ...started.server }
   let { logLevel } = started
+  const observers = new Set<() => void>()
   const turn = Semaphore.makeUnsafe(1)
 
   const take = <K extends keyof ServerSettings>(key: K, next: ServerSettings): void => {
@@ -53,6 +58,7 @@ export const makeLiveSettings = (
       logLevel = next.logLevel
     }
     if (next.logFormat !== started.logFormat) waiting.push("log_format")
+    if (changed.size > 0) { for (const observer of observers) observer() }
     yield* Effect.annotateLogs(
       Effect.logInfo(changed.size === 0 ? "settings read again: nothing to change" : "settings changed"),
       Object.fromEntries(changed)
@@ -65,7 +71,14 @@ export const makeLiveSettings = (
     turn.withPermits(1)
   )
 
-  return { server, isShown: (level) => LogLevel.isGreaterThanOrEqualTo(level, logLevel), reload }
+  return {
+    server,
+    isShown: (level) => LogLevel.isGreaterThanOrEqualTo(level, logLevel),
+    reload,
+    now: () => ({ server, logLevel, logFormat: started.logFormat }),
+    onChange: (use) =>
+      Effect.acquireRelease(Effect.sync(() => observers.add(use)), () => Effect.sync(() => observers.delete(use)))
+  }
 }
 
 /** Until the scope closes, SIGHUP reads the settings again; without it the signal would end the process. */

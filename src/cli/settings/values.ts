@@ -25,7 +25,8 @@ export const DEFAULTS: ReadonlyMap<string, unknown> = new Map(
 
 const isSize = (key: string): boolean => /(^|_)bytes?(_|$)/.test(key)
 const isTime = (key: string): boolean => key === "rotate_every" || Duration.isDuration(DEFAULTS.get(key))
-const isCount = (key: string): boolean => key === "metrics_port" || typeof DEFAULTS.get(key) === "number"
+const isCount = (key: string): boolean =>
+  key === "metrics_port" || key === "workers" || typeof DEFAULTS.get(key) === "number"
 
 /** What a value must be, as the end of a sentence. */
 export const expected = (key: string): string => {

@@ -25,7 +25,8 @@ const WAIT = 2200
 
 const TOPIC = "cache"
 const ACKNOWLEDGE = "ack"
-const GOODBYE = "bye"
+/** Said on the topic of beats: whoever says it, or it is said for, uses nothing that it remembers. */
+export const GOODBYE = "bye"
 
 /** Rounds that were begun and not waited for are of transactions that failed. */
 const MAX_ROUNDS = 4096

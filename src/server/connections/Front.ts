@@ -1,14 +1,13 @@
 /**
- * From a TCP connection to a TLS session: whom the door lets in, and the handshake.
+ * From a TCP connection that was let in to a TLS session: the handshake.
  *
- * TCP is accepted by a server of its own, so that whom the door refuses costs no TLS. TLS 1.3 only, ALPN `fip/1`
- * required. Whatever fails before there is a session ends here, and is nobody else's business.
+ * TLS 1.3 only, ALPN `fip/1` required. Whatever fails before there is a session ends here, and is nobody else's business.
  */
 import { constants } from "node:crypto"
-import { createServer as createTcpServer, type Server, type Socket } from "node:net"
+import type { Socket } from "node:net"
 import { createServer as createTlsServer, type SecureContextOptions, type TLSSocket } from "node:tls"
 import { ALPN } from "../../protocol/Limits.ts"
-import type { Door, Pass } from "./Door.ts"
+import type { Pass } from "./Door.ts"
 
 const TLS_OPTIONS: SecureContextOptions = {
   minVersion: "TLSv1.3",
@@ -27,34 +26,38 @@ export interface Visit {
 }
 
 export interface FrontOptions {
-  readonly door: Door
-  readonly now: () => number
   readonly handshakeMillis: number
   readonly onSession: (socket: TLSSocket, visit: Visit) => void
 }
 
 export interface Front {
-  /** To be listened with. */
-  readonly server: Server
+  /** Connections that have not ended. */
+  readonly size: () => number
+  /** Makes a session of a connection. Its pass leaves with it. */
+  readonly receive: (socket: Socket, visit: Visit) => void
   /** What handshakes that begin from here on are made with. */
   readonly present: (key: string, certificate: string) => void
-  /** Lets nobody in any more, and ends what is in the handshake: it has nothing to be told, and would hold the server. */
-  readonly close: () => void
+  /**
+   * Receives nobody any more, and ends what is in the handshake: it has nothing to be told, and would hold the server.
+   * `onEmpty` is called when every connection has ended.
+   */
+  readonly close: (onEmpty: () => void) => void
 }
 
 const keyOf = (socket: Socket): string => `${socket.remoteAddress} ${socket.remotePort}`
 
-export const makeFront = ({ door, handshakeMillis, now, onSession }: FrontOptions): Front => {
+export const makeFront = ({ handshakeMillis, onSession }: FrontOptions): Front => {
   // Connections in the handshake, by the peer's address and port.
   const handshakes = new Map<string, Visit & { readonly socket: Socket }>()
-  let closing = false
+  const open = new Set<Socket>()
+  let closing: (() => void) | undefined
 
   const tls = createTlsServer(
     { ...TLS_OPTIONS, ALPNProtocols: [ALPN], handshakeTimeout: handshakeMillis },
     (socket) => {
       const visit = handshakes.get(keyOf(socket))
       handshakes.delete(keyOf(socket))
-      if (visit === undefined || closing || socket.alpnProtocol !== ALPN) {
+      if (visit === undefined || closing !== undefined || socket.alpnProtocol !== ALPN) {
         visit?.pass.fault()
         socket.destroy()
         return
@@ -67,31 +70,27 @@ export const makeFront = ({ door, handshakeMillis, now, onSession }: FrontOption
     socket.destroy()
   })
 
-  const server = createTcpServer((socket) => {
-    let shed = (): void => void socket.destroy()
-    const pass = closing ? undefined : door.enter(socket.remoteAddress ?? "", now, () => shed())
-    // The newcomer may have been pushed out itself.
-    if (pass === undefined || socket.destroyed) {
-      pass?.leave()
-      socket.destroy()
-      return
-    }
-    const key = keyOf(socket)
-    const visit = { socket, pass, onShed: (take: () => void) => void (shed = take) }
-    handshakes.set(key, visit)
-    socket.on("close", () => {
-      if (handshakes.get(key) === visit) handshakes.delete(key)
-      pass.leave()
-    })
-    tls.emit("connection", socket)
-  })
-
   return {
-    server,
+    size: () => open.size,
+    receive: (socket, visit) => {
+      const key = keyOf(socket)
+      const entry = { socket, ...visit }
+      handshakes.set(key, entry)
+      open.add(socket)
+      socket.on("close", () => {
+        if (handshakes.get(key) === entry) handshakes.delete(key)
+        open.delete(socket)
+        visit.pass.leave()
+        if (open.size === 0) closing?.()
+      })
+      if (closing === undefined) tls.emit("connection", socket)
+      else socket.destroy()
+    },
     present: (key, certificate) => tls.setSecureContext({ ...TLS_OPTIONS, key, cert: certificate }),
-    close: () => {
-      closing = true
+    close: (onEmpty) => {
+      closing = onEmpty
       for (const { socket } of handshakes.values()) socket.destroy()
+      if (open.size === 0) onEmpty()
     }
   }
 }

@@ -33,10 +33,27 @@ export interface Metrics {
   readonly observe: (observed: Observed) => Effect.Effect<void, never, Scope.Scope>
   /** Where the numbers are; `undefined` when nobody wants them. */
   readonly context: Context.Context<never> | undefined
+  /** Processes that are parts of this server, until the scope closes. */
+  readonly attach: (part: Part) => Effect.Effect<void, never, Scope.Scope>
+  readonly parts: ReadonlySet<Part>
+}
+
+/** Another process that does a part of the work: it counts for itself. */
+export interface Part {
+  /** What distinguishes its numbers from those of others. */
+  readonly attributes: Readonly<Record<string, string>>
+  readonly snapshot: Effect.Effect<ReadonlyArray<Metric.Metric.Snapshot>>
+  readonly isReady: () => boolean
 }
 
 export const Metrics = Context.Reference<Metrics>("fip/server/metrics/Metrics", {
-  defaultValue: () => ({ request: () => {}, observe: () => Effect.void, context: undefined })
+  defaultValue: () => ({
+    request: () => {},
+    observe: () => Effect.void,
+    context: undefined,
+    attach: () => Effect.void,
+    parts: new Set()
+  })
 })
 
 /** From a tenth of a millisecond to half a minute. */
@@ -82,7 +99,14 @@ const makeMetrics = (): Metrics => {
       incremental: true
     })
   )
+  const parts = new Set<Part>()
   return {
+    parts,
+    attach: (part) =>
+      Effect.asVoid(Effect.acquireRelease(
+        Effect.sync(() => parts.add(part)),
+        () => Effect.sync(() => parts.delete(part))
+      )),
     request: ({ bytesIn, bytesOut, code, millis, request }) => {
       countOf(request ?? "")(code).updateUnsafe(1, context)
       if (request === undefined) return

@@ -11,13 +11,15 @@ import { systemErrorReason } from "../../platform/systemError.ts"
 import { ServerConfig } from "../ServerConfig.ts"
 import { ShutdownCoordinator } from "../ShutdownCoordinator.ts"
 import { Metrics } from "./Metrics.ts"
+import { withParts } from "./parts.ts"
 
 /** The endpoint cannot be had. */
 export class MetricsError extends Data.TaggedError("MetricsError")<{ readonly message: string }> {}
 
 const PATIENCE = "2 seconds"
 
-const observeProcess = Effect.gen(function*() {
+/** What a process costs. */
+export const observeProcess = Effect.gen(function*() {
   const { observe } = yield* Metrics
   const delay = yield* Effect.acquireRelease(
     Effect.sync(() => {
@@ -53,7 +55,7 @@ const observeProcess = Effect.gen(function*() {
 
 export const endpointLayer = Layer.effectDiscard(Effect.gen(function*() {
   const { metricsHost, metricsPort } = yield* ServerConfig
-  const { context } = yield* Metrics
+  const { context, parts } = yield* Metrics
   if (metricsPort === undefined || context === undefined) return
   // Loaded only when somebody wants it.
   const { formatUnsafe } = yield* Effect.promise(() => import("effect/observability/PrometheusMetrics"))
@@ -64,6 +66,7 @@ export const endpointLayer = Layer.effectDiscard(Effect.gen(function*() {
   const notReady = Effect.gen(function*() {
     if (yield* isBegun) return "shutting down"
     if (!open().includes("Server")) return "starting"
+    if (parts.size > 0 && ![...parts].some((part) => part.isReady())) return "no worker is ready"
     const isThere = yield* sql`select 1`.pipe(
       Effect.timeout(PATIENCE),
       Effect.match({ onSuccess: () => true, onFailure: () => false })
@@ -83,7 +86,7 @@ export const endpointLayer = Layer.effectDiscard(Effect.gen(function*() {
     if (method !== "GET" && method !== "HEAD") return send(405, "only GET\n")
     switch (url?.split("?")[0]) {
       case "/metrics":
-        return send(200, formatUnsafe(context))
+        return void run(Effect.map(withParts(context, parts), (all) => send(200, formatUnsafe(all))))
       case "/healthz":
         return send(200, "ok\n")
       case "/readyz":

@@ -3,11 +3,13 @@
  * refusal for the rest. Memory is thereby bounded by `passwordConcurrency` times the parameters' memory. Callers whom an
  * account knows and strangers wait in lanes of their own, so that a flood of the latter does not keep the former out.
  */
-import { Clock, Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { randomBytes } from "node:crypto"
-import { Refusal } from "../../protocol/Refusal.ts"
+import type { Refusal } from "../../protocol/Refusal.ts"
 import { ServerConfig } from "../ServerConfig.ts"
-import { HashPlaces, type Lane } from "./HashPlaces.ts"
+import { Places } from "../workers/Places.ts"
+import { makeHashing } from "./Hashing.ts"
+import type { Lane } from "./HashPlaces.ts"
 import * as PasswordHash from "./PasswordHash.ts"
 
 /** What new hashes cost: above OWASP's least (19 MiB, 2 passes, 1 lane), below 100 ms on a present-day core. */
@@ -17,8 +19,6 @@ export const PasswordParameters = Context.Reference<PasswordHash.Argon2Parameter
 )
 
 export type { Lane } from "./HashPlaces.ts"
-
-const MIN_RETRY_MS = 100
 
 export class PasswordHasher extends Context.Service<PasswordHasher, {
   /** A PHC string for a new password. Refused with `2:rlex` when too many wait. */
@@ -31,50 +31,21 @@ export class PasswordHasher extends Context.Service<PasswordHasher, {
   static readonly layer = Layer.effect(
     PasswordHasher,
     Effect.gen(function*() {
-      const { passwordConcurrency, passwordQueue } = yield* ServerConfig
+      const config = yield* ServerConfig
       const parameters = yield* PasswordParameters
-      const places = new HashPlaces(passwordConcurrency)
       // Nobody's password: what a login with an unknown name is compared with.
       const nobody = yield* PasswordHash.make(randomBytes(32).toString("base64"), parameters)
 
-      const admitted = { known: 0, stranger: 0 }
-      let lastMillis = MIN_RETRY_MS
-
-      const enter = (lane: Lane) =>
-        Effect.suspend(() => {
-          if (admitted[lane] < passwordConcurrency + passwordQueue) {
-            admitted[lane]++
-            return Effect.void
-          }
-          const ahead = lane === "known" ? admitted.known : admitted.known + admitted.stranger
-          const wait = Math.max(MIN_RETRY_MS, Math.ceil(ahead * lastMillis / passwordConcurrency))
-          return new Refusal({
-            code: "2:rlex",
-            message: `too many passwords are being checked just now: try again in ${Math.ceil(wait / 1000)} s`,
-            retry_after_ms: wait
-          })
-        })
-      const leave = (lane: Lane) =>
-        Effect.sync(() => {
-          admitted[lane]--
-        })
-      const timed = Effect.fnUntraced(function*<A>(work: Effect.Effect<A>) {
-        const started = yield* Clock.monotonicTimeNanos
-        const result = yield* work
-        lastMillis = Number((yield* Clock.monotonicTimeNanos) - started) / 1e6
-        return result
-      })
-      const bounded = <A>(lane: Lane, work: Effect.Effect<A>): Effect.Effect<A, Refusal> =>
-        Effect.acquireUseRelease(enter(lane), () => places.run(lane, timed(work)), () => leave(lane))
+      const { run } = (yield* Places)?.hashing ?? makeHashing(config)
 
       return PasswordHasher.of({
-        hash: (password, lane) => bounded(lane, PasswordHash.make(password, parameters)),
+        hash: (password, lane) => run(lane, PasswordHash.make(password, parameters)),
         verify: (password, stored, lane) => {
           const known = stored === undefined ? undefined : PasswordHash.parse(stored)
           const compared = known ?? PasswordHash.parse(nobody)
           if (compared === undefined) return Effect.succeed(false)
           return Effect.map(
-            bounded(lane, PasswordHash.matches(password, compared)),
+            run(lane, PasswordHash.matches(password, compared)),
             (same) => same && known !== undefined
           )
         },

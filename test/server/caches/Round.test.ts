@@ -17,6 +17,7 @@ const start = Effect.gen(function*() {
     node,
     isShared: true,
     publish: (topic, messages) => Effect.sync(() => void published.push(...messages.map((one) => `${topic} ${one}`))),
+    publishAs: () => Effect.void,
     subscribe: (topic, subscriber) => Effect.sync(() => void subscribers.set(topic, subscriber)),
     heardUntil: () => heardUntil
   })

@@ -301,7 +301,7 @@ describe("segments", () => {
           assert.isTrue(content.equals(yield* read(caller)))
           yield* sound
         })
-    ).pipe(Effect.provideService(Metrics, { request: () => {}, observe, context: undefined }))
+    ).pipe(Effect.provideService(Metrics, { ...Metrics.defaultValue(), observe }))
   }, 30_000)
 })
 

@@ -1,0 +1,243 @@
+/**
+ * A server with two workers, as processes, on either kind of database: one address, one identity, limits that count for
+ * both, and what becomes of it all when one of the processes is killed. Every step relies on what those before it left.
+ */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
+import { execFile } from "node:child_process"
+import { createHash, randomBytes } from "node:crypto"
+import { mkdir, mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { promisify } from "node:util"
+import { run, serve, type ServerProcess } from "../support/Program.ts"
+import { RawClient } from "../support/RawClient.ts"
+import { TestDatabase } from "../support/TestDatabase.ts"
+
+const MIB = 1024 * 1024
+const MAX_CONNECTIONS = 12
+
+/** The workers of a server. */
+const workersOf = async (server: ServerProcess): Promise<ReadonlyArray<number>> => {
+  const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "pid=,ppid=,args="])
+  return stdout.split("\n").flatMap((line) => {
+    const [, pid, parent, args = ""] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? []
+    return Number(parent) === server.child.pid && args.includes("serveWorker") ? [Number(pid)] : []
+  })
+}
+
+/** Asks until the answer is as it should be. */
+const until = async <A>(ask: () => Promise<A>, isRight: (answer: A) => boolean): Promise<A> => {
+  for (;;) {
+    const answer = await ask()
+    if (isRight(answer)) return answer
+    await new Promise(setImmediate)
+  }
+}
+
+const kinds = {
+  embedded: (): Effect.Effect<string | undefined, never, Scope.Scope> => Effect.succeed(undefined),
+  PostgreSQL: (): Effect.Effect<string | undefined, never, Scope.Scope> => TestDatabase.postgresUrl
+}
+
+for (const [kind, databaseUrl] of Object.entries(kinds)) {
+  describe(`a server with two workers (${kind})`, { timeout: 60_000 }, () => {
+    const scope = Scope.makeUnsafe()
+    let folder = ""
+    let env: NodeJS.ProcessEnv = {}
+    let server: ServerProcess
+    const open: Array<RawClient> = []
+
+    const start = async () => {
+      server = await serve(["0", "--workers", "2", "--data-dir", join(folder, "data"), "--log-level", "warn"], { env })
+    }
+    const admin = async (...args: ReadonlyArray<string>) => {
+      const done = await run(["admin", ...args, "--data-dir", join(folder, "data")])
+      assert.strictEqual(done.status, 0, done.stderr)
+    }
+    /** Two clients, each of a worker of its own: a connection goes to the one that has fewer. */
+    const pair = async (identity: string) => {
+      const clients = [await RawClient.open(server.port), await RawClient.open(server.port)] as const
+      open.push(...clients)
+      const tokens = [
+        await clients[0].login(identity, "correct horse"),
+        await clients[1].login(identity, "correct horse")
+      ] as const
+      return clients.map((client, index) => ({
+        client,
+        ask: (...[name, request]: Parameters<RawClient["ask"]>) =>
+          client.ask(name, { ...request, auth: { token: tokens[index] } })
+      }))
+    }
+    const closeAll = async () => {
+      const closing = open.splice(0)
+      for (const client of closing) client.close()
+      await Promise.all(closing.map(({ closed }) => closed))
+    }
+
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), "fip-workers-"))
+      const url = await Effect.runPromise(Scope.provide(databaseUrl(), scope))
+      env = {
+        FIP_MAX_CONNECTIONS: String(MAX_CONNECTIONS),
+        ...url === undefined ? {} : { FIP_DATABASE_URL: url }
+      }
+      await mkdir(join(folder, "data"), { mode: 0o700 })
+      if (url === undefined) await TestDatabase.seedDataDir(join(folder, "data"))
+      await start()
+    }, 60_000)
+
+    afterAll(async () => {
+      await closeAll()
+      await server.stop("SIGKILL")
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+      await rm(folder, { recursive: true, force: true })
+    }, 60_000)
+
+    it("says once that it listens, when all of it does, and spreads connections over both", async () => {
+      assert.lengthOf(await workersOf(server), 2)
+      const [one, two] = await pair("alice")
+      const content = randomBytes(3 * MIB)
+      const begun = await one?.ask("UploadBegin", { id: 1, body: { name: "big.bin", mode: "write" } })
+      const upload_id = begun?.body["upload_id"]
+      for (const [index, part] of [one, two, one].entries()) {
+        // An upload goes from worker to worker as a client pleases.
+        const sent = await part?.ask("UploadPart", {
+          id: 2 + index,
+          body: { upload_id, offset: index * MIB },
+          data: content.subarray(index * MIB, (index + 1) * MIB)
+        })
+        assert.strictEqual(sent?.header.code, "1:upart", JSON.stringify(sent?.body))
+      }
+      const done = await two?.ask("UploadCommit", {
+        id: 6,
+        body: { upload_id, sha256: createHash("sha256").update(content).digest("hex") }
+      })
+      assert.isTrue(done?.header.code.startsWith("1:"), JSON.stringify(done?.body))
+      for (const { ask } of [one, two].flatMap((end) => end ?? [])) {
+        const read = await ask("Read", { id: 7, body: { name: "big.bin", position: MIB - 10, limit: 1000 } })
+        assert.isTrue(read.data.equals(content.subarray(MIB - 10, MIB + 990)))
+      }
+      await closeAll()
+    })
+
+    it("shows on one worker at once what was acknowledged by the other", async () => {
+      const [one, two] = await pair("alice")
+      for (let round = 0; round < 20; round++) {
+        const [writer, reader] = round % 2 === 0 ? [one, two] : [two, one]
+        const data = Buffer.from(`round ${round}`)
+        const written = await writer?.ask("Write", { id: 1, body: { name: "turn.txt" }, data })
+        assert.isTrue(written?.header.code.startsWith("1:"), JSON.stringify(written?.body))
+        const read = await reader?.ask("Read", { id: 2, body: { name: "turn.txt" } })
+        assert.strictEqual(read?.data.toString(), `round ${round}`)
+      }
+      await closeAll()
+    })
+
+    it("has exactly as many connections as it may, whichever worker has them", async () => {
+      for (let count = 0; count < MAX_CONNECTIONS; count++) open.push(await RawClient.open(server.port))
+      await RawClient.open(server.port).then(() => assert.fail("there was one too many"), () => {})
+      open.pop()?.close()
+      await until(() => RawClient.open(server.port).then((client) => open.push(client), () => 0), (count) => count > 0)
+      await RawClient.open(server.port).then(() => assert.fail("there was one too many"), () => {})
+      await closeAll()
+    })
+
+    it("shows a new key to everybody who connects once it was rotated", async () => {
+      const keyOf = async (): Promise<string | undefined> => {
+        const client = await RawClient.open(server.port)
+        open.push(client)
+        return client.socket.getPeerX509Certificate()?.publicKey.export({ type: "spki", format: "pem" }).toString()
+      }
+      const before = await keyOf()
+      await admin("certificate", "rotate")
+      const after = [await keyOf(), await keyOf(), await keyOf(), await keyOf()]
+      assert.lengthOf(new Set(after), 1)
+      assert.notInclude(after, before)
+      await closeAll()
+    })
+
+    it("bans a user on both", async () => {
+      const ends = await pair("robert")
+      await admin("ban", "robert")
+      for (const { ask } of ends) {
+        assert.strictEqual((await ask("QueryUser", { id: 3, body: {} })).header.code, "2:auth")
+      }
+      await closeAll()
+    })
+
+    it("goes on by one worker when the other is killed, and has two again", async () => {
+      const ends = await pair("alice")
+      const before = await workersOf(server)
+      const [victim = 0] = before
+      process.kill(victim, "SIGKILL")
+      const gone = await Promise.race(ends.map((end) => end.client.closed.then(() => end)))
+      const left = ends.find((end) => end !== gone)
+      const written = await left?.ask("Write", { id: 4, body: { name: "after.txt" }, data: Buffer.from("still here") })
+      assert.isTrue(written?.header.code.startsWith("1:"), JSON.stringify(written?.body))
+      const after = await until(() => workersOf(server), (workers) => workers.length === 2)
+      assert.notInclude(after, victim)
+      const again = await until(
+        async () => {
+          const [one] = await pair("alice")
+          return one?.ask("Read", { id: 5, body: { name: "after.txt" } })
+        },
+        (reply) => reply?.data.toString() === "still here"
+      )
+      assert.isDefined(again)
+      await closeAll()
+    })
+
+    it("keeps what was acknowledged when it is told to stop under load, and exits with 0", async () => {
+      const ends = await pair("alice")
+      const acknowledged: Array<string> = []
+      const busy = ends.map(async ({ client, ask }, end) => {
+        for (let index = 0;; index++) {
+          const name = `load-${end}-${index}`
+          const reply = await ask("Write", { id: index, body: { name }, data: Buffer.from(name) }).catch(() =>
+            undefined
+          )
+          if (reply?.header.code.startsWith("1:") !== true) break
+          acknowledged.push(name)
+          if (acknowledged.length === 40) server.child.kill("SIGTERM")
+        }
+        await client.closed
+      })
+      const { status, stderr } = await server.end
+      await Promise.all(busy)
+      assert.strictEqual(status, 0, stderr)
+      assert.isAtLeast(acknowledged.length, 40)
+      open.length = 0
+      await start()
+      const [one] = await pair("alice")
+      for (const name of acknowledged) {
+        assert.strictEqual((await one?.ask("Read", { id: 1, body: { name } }))?.data.toString(), name)
+      }
+      await closeAll()
+    })
+
+    it("leaves no worker behind when it is killed", async () => {
+      const client = await RawClient.open(server.port)
+      const workers = await workersOf(server)
+      assert.lengthOf(workers, 2)
+      await server.stop("SIGKILL")
+      await client.closed
+      const isGone = (pid: number): boolean => {
+        try {
+          process.kill(pid, 0)
+          return false
+        } catch {
+          return true
+        }
+      }
+      await until(() => Promise.resolve(workers.every(isGone)), (allGone) => allGone)
+      await start()
+      const [one] = await pair("alice")
+      assert.strictEqual(
+        (await one?.ask("Read", { id: 1, body: { name: "after.txt" } }))?.data.toString(),
+        "still here"
+      )
+      await closeAll()
+    })
+  })
+}
