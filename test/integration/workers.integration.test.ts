@@ -35,6 +35,15 @@ const until = async <A>(ask: () => Promise<A>, isRight: (answer: A) => boolean):
   }
 }
 
+const isGone = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch {
+    return true
+  }
+}
+
 const kinds = {
   embedded: (): Effect.Effect<string | undefined, never, Scope.Scope> => Effect.succeed(undefined),
   PostgreSQL: (): Effect.Effect<string | undefined, never, Scope.Scope> => TestDatabase.postgresUrl
@@ -68,6 +77,12 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
         ask: (...[name, request]: Parameters<RawClient["ask"]>) =>
           client.ask(name, { ...request, auth: { token: tokens[index] } })
       }))
+    }
+    /** The key that a new connection is shown. */
+    const key = async () => {
+      const client = await RawClient.open(server.port)
+      open.push(client)
+      return client.socket.getPeerX509Certificate()?.publicKey.export({ type: "spki", format: "pem" }).toString()
     }
     const closeAll = async () => {
       const closing = open.splice(0)
@@ -144,14 +159,9 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
     })
 
     it("shows a new key to everybody who connects once it was rotated", async () => {
-      const keyOf = async (): Promise<string | undefined> => {
-        const client = await RawClient.open(server.port)
-        open.push(client)
-        return client.socket.getPeerX509Certificate()?.publicKey.export({ type: "spki", format: "pem" }).toString()
-      }
-      const before = await keyOf()
+      const before = await key()
       await admin("certificate", "rotate")
-      const after = [await keyOf(), await keyOf(), await keyOf(), await keyOf()]
+      const after = [await key(), await key(), await key(), await key()]
       assert.lengthOf(new Set(after), 1)
       assert.notInclude(after, before)
       await closeAll()
@@ -222,14 +232,6 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
       assert.lengthOf(workers, 2)
       await server.stop("SIGKILL")
       await client.closed
-      const isGone = (pid: number): boolean => {
-        try {
-          process.kill(pid, 0)
-          return false
-        } catch {
-          return true
-        }
-      }
       await until(() => Promise.resolve(workers.every(isGone)), (allGone) => allGone)
       await start()
       const [one] = await pair("alice")
