@@ -6,7 +6,7 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { execFile } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
-import { mkdir, mkdtemp, rm } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -57,17 +57,32 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
     let server: ServerProcess
     const open: Array<RawClient> = []
 
+    const configure = (settings: Readonly<Record<string, number | string>>) =>
+      writeFile(
+        join(folder, "fip.toml"),
+        Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join("")
+      )
     const start = async () => {
-      server = await serve(["0", "--workers", "2", "--data-dir", join(folder, "data"), "--log-level", "warn"], { env })
+      const config = ["--config", join(folder, "fip.toml"), "--log-level", "warn"]
+      server = await serve(["0", "--workers", "2", "--data-dir", join(folder, "data"), ...config], { env })
     }
     const admin = async (...args: ReadonlyArray<string>) => {
       const done = await run(["admin", ...args, "--data-dir", join(folder, "data")])
       assert.strictEqual(done.status, 0, done.stderr)
     }
+    /** A connection, as soon as the server has noticed that those before have ended. */
+    const enter = async (): Promise<RawClient> => {
+      const client = await until(
+        () => RawClient.open(server.port).catch(() => undefined),
+        (client) => client !== undefined
+      )
+      if (client === undefined) return assert.fail("nobody is let in")
+      open.push(client)
+      return client
+    }
     /** Two clients, each of a worker of its own: a connection goes to the one that has fewer. */
     const pair = async (identity: string) => {
-      const clients = [await RawClient.open(server.port), await RawClient.open(server.port)] as const
-      open.push(...clients)
+      const clients = [await enter(), await enter()] as const
       const tokens = [
         await clients[0].login(identity, "correct horse"),
         await clients[1].login(identity, "correct horse")
@@ -80,8 +95,7 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
     }
     /** The key that a new connection is shown. */
     const key = async () => {
-      const client = await RawClient.open(server.port)
-      open.push(client)
+      const client = await enter()
       return client.socket.getPeerX509Certificate()?.publicKey.export({ type: "spki", format: "pem" }).toString()
     }
     const closeAll = async () => {
@@ -93,10 +107,8 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
     beforeAll(async () => {
       folder = await mkdtemp(join(tmpdir(), "fip-workers-"))
       const url = await Effect.runPromise(Scope.provide(databaseUrl(), scope))
-      env = {
-        FIP_MAX_CONNECTIONS: String(MAX_CONNECTIONS),
-        ...url === undefined ? {} : { FIP_DATABASE_URL: url }
-      }
+      env = url === undefined ? {} : { FIP_DATABASE_URL: url }
+      await configure({ max_connections: MAX_CONNECTIONS })
       await mkdir(join(folder, "data"), { mode: 0o700 })
       if (url === undefined) await TestDatabase.seedDataDir(join(folder, "data"))
       await start()
@@ -150,10 +162,10 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
     })
 
     it("has exactly as many connections as it may, whichever worker has them", async () => {
-      for (let count = 0; count < MAX_CONNECTIONS; count++) open.push(await RawClient.open(server.port))
+      for (let count = 0; count < MAX_CONNECTIONS; count++) await enter()
       await RawClient.open(server.port).then(() => assert.fail("there was one too many"), () => {})
       open.pop()?.close()
-      await until(() => RawClient.open(server.port).then((client) => open.push(client), () => 0), (count) => count > 0)
+      await enter()
       await RawClient.open(server.port).then(() => assert.fail("there was one too many"), () => {})
       await closeAll()
     })
@@ -164,6 +176,25 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
       const after = [await key(), await key(), await key(), await key()]
       assert.lengthOf(new Set(after), 1)
       assert.notInclude(after, before)
+      await closeAll()
+    })
+
+    it("changes its settings on both when it is told to read them again", async () => {
+      const codeOf = async (identity: string) => {
+        const client = await RawClient.open(server.port)
+        const { header } = await client.ask("Register", { id: 1, auth: { identity, password: "correct horse" } })
+        client.close()
+        return header.code
+      }
+      await configure({ max_connections: MAX_CONNECTIONS, registration: "closed" })
+      server.child.kill("SIGHUP")
+      let count = 0
+      const name = () => `early${count++}`
+      await until(() => codeOf(name()), (code) => code === "2:reg")
+      await until(() => codeOf(name()), (code) => code === "2:reg")
+      await configure({ max_connections: MAX_CONNECTIONS })
+      server.child.kill("SIGHUP")
+      await until(async () => [await codeOf(name()), await codeOf(name())], (codes) => !codes.includes("2:reg"))
       await closeAll()
     })
 
