@@ -1,14 +1,12 @@
 /** The shell as a user has it: real processes, a real server, and a real terminal (by util-linux `script`). */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
-import { fileURLToPath } from "node:url"
 import { type Finished, run, serve, type ServerProcess, spawnProgram } from "../support/Program.ts"
+import { hasTerminal, Terminal } from "../support/Terminal.ts"
 
-const program = fileURLToPath(new URL("../../bin/fip.js", import.meta.url))
 const credentials = { FIP_USERNAME: "foobar_user", FIP_PASSWORD: "foobar_password" }
 
 let folder = ""
@@ -148,50 +146,14 @@ describe("fip connect, a script", { timeout: 60_000 }, () => {
 
 // --- a terminal -----------------------------------------------------------------------------------------------------
 
-const hasScript = spawnSync("script", ["--version"]).stdout?.includes("util-linux") ?? false
-
-/** A person at a terminal in front of the program. */
-class Terminal {
-  readonly child: ChildProcess
-  readonly end: Promise<number | null>
-  text = ""
-  #seen = 0
-
-  constructor(args: ReadonlyArray<string>, env: NodeJS.ProcessEnv) {
-    const command = [process.execPath, program, "connect", ...args].join(" ")
-    this.child = spawn("script", ["-qefc", command, "/dev/null"], {
-      cwd: folder,
-      env: { PATH: process.env["PATH"], TERM: "xterm", ...env },
-      stdio: "pipe"
-    })
-    this.child.stdout?.on("data", (chunk) => this.text += chunk)
-    this.end = once(this.child, "close").then(([status]) => status)
-  }
-
-  type(text: string): void {
-    this.child.stdin?.write(text)
-  }
-
-  async sees(text: string): Promise<void> {
-    for (;;) {
-      const at = this.text.indexOf(text, this.#seen)
-      if (at >= 0) {
-        this.#seen = at + text.length
-        return
-      }
-      if (this.child.exitCode !== null) throw new Error(`the program ended without showing ${text}: ${this.text}`)
-      await once(this.child.stdout ?? this.child, "data")
-    }
-  }
-}
-
-describe.skipIf(!hasScript)("fip connect at a terminal", { timeout: 60_000 }, () => {
+describe.skipIf(!hasTerminal)("fip connect at a terminal", { timeout: 60_000 }, () => {
   it("asks for trust and password, cancels a transfer with Ctrl-C, and leaves with Ctrl-D", async () => {
     await writeFile(path.join(folder, "zeros"), "")
     await truncate(path.join(folder, "zeros"), 2 * 1024 ** 3)
     const prompt = `foobar_user@localhost:${server.port}> `
-    const terminal = new Terminal(["localhost", String(server.port)], {
-      XDG_CONFIG_HOME: path.join(folder, "fresh")
+    const terminal = new Terminal(["connect", "localhost", String(server.port)], {
+      cwd: folder,
+      env: { XDG_CONFIG_HOME: path.join(folder, "fresh"), XDG_STATE_HOME: path.join(folder, "state") }
     })
     await terminal.sees(`is new here. Its key is ${server.fingerprint}`)
     await terminal.sees("[y/N] ")

@@ -21,7 +21,7 @@ export const fingerprint = Fingerprint.make(`SHA256:${"A".repeat(43)}`)
 const at = Timestamp.make("2026-11-22T08:00:00.000Z")
 export const sha256 = Sha256.make("ab".repeat(32))
 
-const written: Written = { owner: me, name: FileName.make("notes.txt"), size: 5, version: 2 }
+export const written: Written = { owner: me, name: FileName.make("notes.txt"), size: 5, version: 2 }
 const transferred = { ...written, sha256 }
 export const info = (name: string, owner = "alice_smith"): FileInfo => ({
   owner: Username.make(owner),

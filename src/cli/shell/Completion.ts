@@ -31,13 +31,13 @@ export const quoted = (text: string, quote: OpenWord["quote"], isOpen: boolean):
   return `${escaped.startsWith("-") ? "\\" : ""}${escaped}${end}`
 }
 
-const inCaseOf = (typed: string, name: string): string => /[a-z]/.test(typed) ? name.toLowerCase() : name.toUpperCase()
+const inCaseOf = (typed = "", name: string): string => /[a-z]/.test(typed) ? name.toLowerCase() : name.toUpperCase()
 
 const startsWith = (typed: string) => (name: string): boolean => name.toLowerCase().startsWith(typed.toLowerCase())
 
-/** Words of the program itself, which are never quoted: commands, flags, roles. */
-const fixed = (names: ReadonlyArray<string>, open: OpenWord): Completion => ({
-  candidates: names.filter(startsWith(open.text)).map((name) => `${inCaseOf(open.text, name)} `),
+/** Words of the program itself, which are never quoted, in the case of what was typed: commands, roles. */
+const fixed = (names: ReadonlyArray<string>, open: OpenWord, before: Word | undefined): Completion => ({
+  candidates: names.filter(startsWith(open.text)).map((name) => `${inCaseOf(open.text || before?.text, name)} `),
   replaced: open.source
 })
 
@@ -111,11 +111,15 @@ export const completion = Effect.fnUntraced(function*(
   const { open } = begun
   const words = expandAliases(workspace.aliases, begun.words)
   const found = findCommand(root, words)
-  if (begun.words.length === 0) return fixed([...titles(root), ...workspace.aliases.keys()], open)
+  if (begun.words.length === 0) return fixed([...titles(root), ...workspace.aliases.keys()], open, undefined)
   const { command, path } = found
   if (command === undefined) return NOTHING
   const rest = words.slice(path.length)
-  if (childrenOf(command).length > 0) return rest.length === 0 ? fixed(titles(command), open) : NOTHING
+  if (childrenOf(command).length > 0) {
+    return rest.length === 0
+      ? fixed(titles(command), open, rest.at(-1) ?? words.at(-1))
+      : NOTHING
+  }
 
   const doc = yield* helpDocOf(root, path)
   const dashes = rest.some((word) => !word.literal && word.text === "--")
@@ -134,11 +138,11 @@ export const completion = Effect.fnUntraced(function*(
   if (kind === undefined) return NOTHING
   // `--flag=value`: the value alone is replaced.
   const typed: OpenWord = isOption && value !== null ? { ...open, text: value[2] ?? "", source: value[2] ?? "" } : open
-  if (kind.includes("|")) return fixed(kind.split("|"), typed)
-  if (kind === ValueKind.ALIAS) return fixed([...workspace.aliases.keys()], typed)
+  if (kind.includes("|")) return fixed(kind.split("|"), typed, words[0])
+  if (kind === ValueKind.ALIAS) return fixed([...workspace.aliases.keys()], typed, words[0])
   if (kind === ValueKind.COMMAND) {
     const family = findCommand(root, rest).command ?? root
-    return fixed(titles(family), typed)
+    return fixed(titles(family), typed, words[0])
   }
   const candidates = yield* names(kind, typed.text)
   return {

@@ -69,7 +69,7 @@ export const completionNames = Effect.fnUntraced(function*(
 
   /** People who share something with this user. */
   const owners = Effect.map(
-    collect({ scope: "shared" }, (_, owner) => owner),
+    Effect.suspend(() => collect({ scope: "shared" }, (_, owner) => owner)),
     (names) => names.toSorted()
   )
 
@@ -130,5 +130,10 @@ export const completionNames = Effect.fnUntraced(function*(
         return Effect.succeed([])
     }
   }
-  return (kind, text) => Effect.map(find(kind, text), (names) => names.filter((name) => SAFE.test(name)))
+  return (kind, text) =>
+    find(kind, text).pipe(
+      Effect.map((names) => names.filter((name) => SAFE.test(name))),
+      // A defect here is worth no more than a missing name.
+      Effect.catchCause(() => Effect.succeed([]))
+    )
 })

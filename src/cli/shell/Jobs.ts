@@ -101,7 +101,8 @@ const make = Effect.gen(function*() {
       Effect.provideService(Output, outputOf(output, number)),
       Effect.provide(Questions.layerUnattended)
     )
-    const fiber = yield* Effect.forkIn(Effect.asVoid(work), scope)
+    // At once: a fiber that is interrupted before it has started would never come to `onInterrupt`.
+    const fiber = yield* Effect.forkIn(Effect.asVoid(work), scope, { startImmediately: true })
     entries.set(number, { job, fiber })
   })
 

@@ -11,7 +11,7 @@ import { note } from "./Report.ts"
 /** Well below what routers and servers allow a connection to be idle. */
 const INTERVAL = Duration.minutes(1)
 const FIRST_RETRY = Duration.seconds(1)
-const LAST_RETRY = Duration.seconds(30)
+const LAST_RETRY = Duration.seconds(15)
 
 /** `lost` opens when the connection is gone. */
 export const keepAlive = Effect.fnUntraced(function*(lost: Latch.Latch) {
@@ -39,7 +39,7 @@ export const keepAlive = Effect.fnUntraced(function*(lost: Latch.Latch) {
         ? LAST_RETRY
         : retry === undefined
         ? FIRST_RETRY
-        : Duration.min(Duration.times(retry, 2), LAST_RETRY)
+        : Duration.min(Duration.times(retry, 1.5), LAST_RETRY)
     }
   }
 })

@@ -6,7 +6,7 @@
  * Bytes that are no text go through as they are.
  */
 import { Deferred, Effect } from "effect"
-import { widthOf } from "./format.ts"
+import { cut, widthOf } from "./format.ts"
 import type { LineReader } from "./LineReader.ts"
 import type { Output } from "./Output.ts"
 
@@ -19,7 +19,7 @@ export interface Pager {
 // oxlint-disable-next-line no-control-regex -- colours of results take no room
 const COLORS = /\u001b\[[0-9;]*m/g
 const CLEAR_LINE = "\r\u001b[K"
-const HELP = "-- more: blank for the next page, Enter for a line, q to end --"
+const HELP = "-- more (blank: a page, Enter: a line, q: end) --"
 
 const rowsOf = (line: string, columns: number): number =>
   Math.max(1, Math.ceil(widthOf(line.replaceAll(COLORS, "")) / columns))
@@ -32,7 +32,8 @@ export const makePager = (output: Output["Service"], reader: LineReader["Service
   let ended = false
 
   const ask = Effect.fnUntraced(function*(rows: number) {
-    yield* output.write(output.colorsResults ? `\u001b[7m${HELP}\u001b[0m` : HELP)
+    const help = cut(HELP, (yield* output.resultColumns) - 1)
+    yield* output.write(output.colorsResults ? `\u001b[7m${help}\u001b[0m` : help)
     let answer: number | undefined
     while (answer === undefined) {
       const key = yield* reader.key

@@ -16,8 +16,17 @@ export const usageOf = (doc: HelpDoc.HelpDoc): string => {
   return [title, ...args, ...flags].join(" ")
 }
 
+/** Many would be a list and no hint. */
+const MAX_SUGGESTIONS = 3
+
+/** Of names that are equally near, those first that go on where the typed one ends. */
+const likeliest = (typed: string, names: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const goesOn = (name: string): boolean => name.startsWith(typed.toLowerCase())
+  return [...names.filter(goesOn), ...names.filter((name) => !goesOn(name) && name !== "?")]
+}
+
 const didYouMean = (suggestions: ReadonlyArray<string>): string =>
-  suggestions.length === 0 ? "" : `: did you mean ${suggestions.join(" or ")}?`
+  suggestions.length === 0 ? "" : `: did you mean ${suggestions.slice(0, MAX_SUGGESTIONS).join(" or ")}?`
 
 const sentence = (
   error: CliError.NonShowHelpErrors,
@@ -26,7 +35,7 @@ const sentence = (
   switch (error._tag) {
     case "UnknownSubcommand": {
       const name = [...(error.parent ?? []).slice(1), error.subcommand].join(" ").toUpperCase()
-      const hint = didYouMean(error.suggestions.map((name) => name.toUpperCase()))
+      const hint = didYouMean(likeliest(error.subcommand, error.suggestions).map((name) => name.toUpperCase()))
       return `there is no command "${name}"${hint === "" ? ": HELP lists them all" : hint}`
     }
     case "UnrecognizedOption":

@@ -82,7 +82,7 @@ const bye = shellCommand({
   examples: [{ command: "BYE" }],
   json: "empty",
   input: {},
-  run: () => Effect.succeed({ code: "local:ok", message: "bye", result: {} })
+  run: () => Effect.succeed({ code: "local:ok", message: "bye", result: {}, text: "" })
 })
 
 export const sessionCommands = [auth, sterm, sref, heartbeat, clear, bye.pipe(Command.withAlias("exit"))] as const
