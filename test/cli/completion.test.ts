@@ -25,6 +25,8 @@ const complete = (line: string, answer: ReadonlyArray<string> = [], workspace = 
 
 const candidates = (line: string) => Effect.map(complete(line), ({ candidates }) => candidates)
 
+const asked = (line: string) => Effect.map(complete(line), ({ asked }) => asked)
+
 describe("Tab", () => {
   it.effect("completes commands in the case of what was typed", () =>
     Effect.gen(function*() {
@@ -53,7 +55,6 @@ describe("Tab", () => {
 
   it.effect("asks for what the argument at that place stands for", () =>
     Effect.gen(function*() {
-      const asked = (line: string) => Effect.map(complete(line), ({ asked }) => asked)
       assert.deepStrictEqual(yield* asked("READ do"), ["file do"])
       assert.deepStrictEqual(yield* asked("READ --limit 3 do"), ["file do"])
       assert.deepStrictEqual(yield* asked("READ --limit=3 do"), ["file do"])
@@ -124,19 +125,19 @@ const names = (answers: Partial<FipClientShape>, workspace = new WorkspaceState(
     Effect.provide(Jobs.layer)
   )
 
-describe("names to complete with", () => {
-  const list: FipClientShape["list"] = (options: ListOptions = {}) =>
-    options.scope === "shared"
-      ? Stream.make(
-        { _tag: "File", file: info("a", "bob_jones") },
-        { _tag: "File", file: info("b", "bob_jones") }
-      )
-      : Stream.make(
-        { _tag: "Folder", name: `${options.prefix ?? ""}deep/` },
-        { _tag: "File", file: info(`${options.prefix ?? ""}down.txt`, options.owner) },
-        { _tag: "File", file: info(`${options.prefix ?? ""}with\u202eescape`, options.owner) }
-      )
+const list: FipClientShape["list"] = (options: ListOptions = {}) =>
+  options.scope === "shared"
+    ? Stream.make(
+      { _tag: "File", file: info("a", "bob_jones") },
+      { _tag: "File", file: info("b", "bob_jones") }
+    )
+    : Stream.make(
+      { _tag: "Folder", name: `${options.prefix ?? ""}deep/` },
+      { _tag: "File", file: info(`${options.prefix ?? ""}down.txt`, options.owner) },
+      { _tag: "File", file: info(`${options.prefix ?? ""}with\u202eescape`, options.owner) }
+    )
 
+describe("names to complete with", () => {
   it.effect("come from the folder that was typed so far", () =>
     Effect.gen(function*() {
       const workspace = new WorkspaceState()

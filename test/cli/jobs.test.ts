@@ -90,16 +90,16 @@ describe("ALIAS", () => {
     }))
 })
 
-describe("SOURCE", () => {
-  const inFile = (text: string) =>
-    Effect.map(
-      Effect.acquireRelease(
-        Effect.promise(() => mkdtemp(path.join(tmpdir(), "fip-source-"))),
-        (folder) => Effect.promise(() => rm(folder, { recursive: true }))
-      ),
-      (folder) => path.join(folder, "script.fip")
-    ).pipe(Effect.tap((file) => Effect.promise(() => writeFile(file, text.replaceAll("SELF", file)))))
+const inFile = (text: string) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.promise(() => mkdtemp(path.join(tmpdir(), "fip-source-"))),
+      (folder) => Effect.promise(() => rm(folder, { recursive: true }))
+    ),
+    (folder) => path.join(folder, "script.fip")
+  ).pipe(Effect.tap((file) => Effect.promise(() => writeFile(file, text.replaceAll("SELF", file)))))
 
+describe("SOURCE", () => {
   it.effect("runs the lines of a file, with what they change staying changed", () =>
     Effect.gen(function*() {
       const file = yield* inFile("# a comment\nALIAS mk=CREATE\n\nmk a\nBYE\nmk never\n")
