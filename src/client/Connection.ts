@@ -36,7 +36,7 @@ export interface RequestMessage {
   readonly body: Uint8Array
   readonly data: Uint8Array
   /** Where the data is compressed: how many bytes it has when it is not. */
-  readonly plainBytes?: number
+  readonly rawBytes?: number
 }
 
 export type Loss = ConnectionLost | ProtocolError | Refusal
@@ -160,7 +160,7 @@ export class Connection {
   async pack(request: RequestMessage): Promise<RequestMessage> {
     const { data } = request
     const packed = this.serverTakesZstd && this.compresses ? await this.compressor.shrink(data) : undefined
-    return packed === undefined ? request : { ...request, data: packed, plainBytes: data.length }
+    return packed === undefined ? request : { ...request, data: packed, rawBytes: data.length }
   }
 
   /** Sends a request when its turn comes, and returns its id. */
@@ -225,7 +225,7 @@ export class Connection {
   }
 
   private write(id: number, entry: Entry): void {
-    const { auth, body, category, data, plainBytes, subcategory } = entry.request
+    const { auth, body, category, data, rawBytes, subcategory } = entry.request
     entry.takesZstd = this.compresses
     const header = encodeRequestHeader({
       id,
@@ -237,7 +237,7 @@ export class Connection {
       more: false,
       finish: false,
       zstd: entry.takesZstd,
-      ...plainBytes === undefined ? {} : { raw_size: plainBytes }
+      ...rawBytes === undefined ? {} : { raw_size: rawBytes }
     })
     const apart = isLarge(entry.request)
     entry.sentAt = performance.now()

@@ -414,7 +414,7 @@ export class Connection {
     }
     if (LOGINS.has(exchange.name)) this.welcome()
     const { batches, code, content, result } = exit.value
-    if (batches !== undefined) return this.streamBatches(id, exchange, batches, finish)
+    if (batches !== undefined) return this.streamBatches(request, batches, finish)
     // A file of a batch counts as much as one that comes alone.
     if (exchange.name === "WriteMany" && "files" in result) {
       this.holdBack(this.pace(exchange.userId, result.files.length - 1, 0))
@@ -448,12 +448,12 @@ export class Connection {
   }
 
   private async streamBatches(
-    id: number,
-    { name, userId }: Exchange,
+    { exchange: { name, userId }, header: { id, zstd } }: Gathering,
     batches: BatchSource,
     finish: boolean
   ): Promise<Pick<Answered, "code" | "result" | "bytesOut">> {
     const { owner } = batches
+    const compressor = zstd ? new Compressor(false) : undefined
     const told: Array<ResultOf<"ReadMany">["files"][number]> = []
     let bytesOut = 0
     const done = (code: Code) => ({ code, result: { owner, files: told }, bytesOut })
@@ -466,7 +466,8 @@ export class Connection {
         )
         told.push(...files)
         for (const chunk of batch.chunks) bytesOut += chunk.length
-        await this.writer.batch(id, { owner, files }, batch, finish, (bytes) => this.pace(userId, files.length, bytes))
+        const pace = (bytes: number) => this.pace(userId, files.length, bytes)
+        await this.writer.batch(id, { owner, files }, batch, finish, pace, compressor)
       }
       return done("1:read")
     } catch (error) {

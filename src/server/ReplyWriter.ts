@@ -118,9 +118,9 @@ export class ReplyWriter {
       // A corked socket copies what it has into one record: worth it while that is little.
       if (remaining === 0 && (data?.length ?? 0) <= SMALL_BYTES) this.cork()
       else this.uncork()
-      const plain = compressed === undefined ? undefined : bytes
+      const raw = compressed === undefined ? undefined : bytes
       const code = last ? "1:read" : "0:read"
-      this.write(this.message(id, code, carried, data?.length ?? 0, !last, last && ended, plain))
+      this.write(this.message(id, code, carried, data?.length ?? 0, !last, last && ended, raw))
       if (chunk !== undefined && data !== undefined) {
         const source = chunk
         this.write(data, () => content.release(source))
@@ -135,21 +135,26 @@ export class ReplyWriter {
 
   /**
    * Writes one message of a run that carries whole files. Resolves when the next may be written, or the peer is gone;
-   * `pace` as in {@link stream}.
+   * `pace` and `compressor` as in {@link stream}.
    */
   async batch(
     id: number,
     body: object,
     { chunks, last }: Batch,
     ended: boolean,
-    pace: (bytes: number) => number
+    pace: (bytes: number) => number,
+    compressor: Compressor | undefined
   ): Promise<void> {
-    if (this.closed) return
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-    if (bytes <= SMALL_BYTES) this.cork()
+    const compressed = compressor === undefined ? undefined : await compressor.shrink(Buffer.concat(chunks))
+    if (this.closed) return
+    const data = compressed === undefined ? chunks : [compressed]
+    const length = compressed?.length ?? bytes
+    if (length <= SMALL_BYTES) this.cork()
     else this.uncork()
-    this.write(this.message(id, last ? "1:read" : "0:read", body, bytes, !last, last && ended))
-    for (const chunk of chunks) this.write(chunk)
+    const raw = compressed === undefined ? undefined : bytes
+    this.write(this.message(id, last ? "1:read" : "0:read", body, length, !last, last && ended, raw))
+    for (const chunk of data) this.write(chunk)
     const rest = pace(bytes)
     if (last) return
     if (rest > 0) await setTimeout(rest)
@@ -192,7 +197,7 @@ export class ReplyWriter {
     dataBytes: number,
     more: boolean,
     ended: boolean,
-    plainBytes?: number
+    rawBytes?: number
   ): Uint8Array {
     const json = encodeJson(body)
     const header = encodeReplyHeader({
@@ -204,7 +209,7 @@ export class ReplyWriter {
       ended_connection: ended,
       timestamp: this.now(),
       zstd: this.zstd,
-      ...plainBytes === undefined ? {} : { raw_size: plainBytes }
+      ...rawBytes === undefined ? {} : { raw_size: rawBytes }
     })
     if (json.length === 0) return header
     const message = new Uint8Array(HEADER_BYTES + json.length)

@@ -4,7 +4,7 @@ import { Context, Duration, Effect, Layer, Redacted, Stream } from "effect"
 import { createHash, randomBytes } from "node:crypto"
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { deflateRawSync, zstdCompressSync } from "node:zlib"
+import { deflateRawSync, zstdCompressSync, zstdDecompressSync } from "node:zlib"
 import { type ClientOptions, FipClient } from "../../src/client/FipClient.ts"
 import { Server } from "../../src/server/Server.ts"
 import { CountingProxy } from "../support/CountingProxy.ts"
@@ -89,6 +89,30 @@ describe("compression on the way", () => {
         const read = (options: object) => Stream.mkString(Stream.decodeText(client.read("a", options)))
         assert.strictEqual(yield* read({}), text.toString("utf8", 0, 2000))
         assert.strictEqual(yield* read({ position: 10, limit: 1500 }), text.toString("utf8", 10, 1510))
+      }))
+
+    it.effect("takes the contents of many files as one", () =>
+      Effect.gen(function*() {
+        const { port } = yield* Server
+        yield* Effect.promise(async () => {
+          const client = await RawClient.open(port)
+          const token = await client.login("many_files", "correct horse")
+          const names = Array.from({ length: 20 }, (_, index) => `f${index}`)
+          for (const [index, name] of names.entries()) {
+            const data = text.subarray(index * 1000, index * 1000 + 1000)
+            await client.ask("Write", { id: index + 1, auth: { token }, body: { name }, data })
+          }
+          const { data, header } = await client.ask("ReadMany", {
+            id: 30,
+            auth: { token },
+            body: { names },
+            zstd: true
+          })
+          assert.strictEqual(header.raw_size, 20_000)
+          assert.isBelow(header.data_size, 5000)
+          assert.isTrue(zstdDecompressSync(data).equals(text.subarray(0, 20_000)))
+          client.close()
+        })
       }))
 
     it.effect("refuses what is not what its header says, keeps nothing of it, and goes on", () =>

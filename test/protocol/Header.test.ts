@@ -25,11 +25,9 @@ const codes: ReadonlyArray<Code> = [
 
 /** What is written only where it is so. */
 const compressed = <H extends object>(header: fc.Arbitrary<H>) =>
-  fc.tuple(header, fc.boolean(), fc.option(size, { nil: undefined })).map(([header, zstd, raw_size]) => ({
-    ...header,
-    zstd,
-    ...raw_size === undefined ? {} : { raw_size }
-  }))
+  fc.tuple(header, fc.boolean(), fc.option(size, { nil: undefined })).map(([header, zstd, raw_size]) =>
+    Object.assign(header, { zstd }, raw_size === undefined ? undefined : { raw_size })
+  )
 
 const requestHeader: fc.Arbitrary<RequestHeader> = compressed(fc.record({
   version,
