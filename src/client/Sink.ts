@@ -8,7 +8,7 @@
 import { Effect, type Scope } from "effect"
 import { createHash, randomBytes } from "node:crypto"
 import { constants } from "node:fs"
-import { access, type FileHandle, readdir, rename, rm, stat } from "node:fs/promises"
+import { access, chmod, type FileHandle, readdir, rename, rm, stat, utimes } from "node:fs/promises"
 import { hostname } from "node:os"
 import { dirname, join } from "node:path"
 import { syncFolder } from "../platform/AtomicFile.ts"
@@ -67,9 +67,24 @@ const modeFor = async (path: string): Promise<number> => {
 }
 
 /** The same for who may run it: whoever may read it, as far as the system lets new files be run. */
-export const withExecutable = (mode: number, executable: boolean | undefined): number => {
+const withExecutable = (mode: number, executable: boolean | undefined): number => {
   if (executable === undefined || executable === ((mode & constants.S_IXUSR) !== 0)) return mode
   return executable ? mode | ((mode & 0o444) >> 2 & ~process.umask()) : mode & ~0o111
+}
+
+/** Gives a file its attributes; `mode` is what it has beside them. */
+export const setAttributes = async (
+  file: FileHandle | string,
+  mode: number,
+  { executable, modified_ms }: Attributes = {}
+): Promise<void> => {
+  const isPath = typeof file === "string"
+  const wanted = withExecutable(mode, executable)
+  await (isPath ? chmod(file, wanted) : file.chmod(wanted))
+  if (modified_ms === undefined) return
+  const [accessed, modified] = [Date.now() / 1000, modified_ms / 1000]
+  // Not every file system has every time.
+  await (isPath ? utimes(file, accessed, modified) : file.utimes(accessed, modified)).catch(() => {})
 }
 
 const writeAll = async (handle: FileHandle, chunks: Chunks, position: number): Promise<void> => {
@@ -141,10 +156,7 @@ const makeSink = ({ handle, name, onSynced, path, position: begin }: Opened) => 
       Effect.uninterruptible(attempt(path, "write", async () => {
         await last
         await writeBack
-        await handle.chmod(withExecutable(await modeFor(path), attributes?.executable))
-        const modified = attributes?.modified_ms
-        // Not every file system has every time.
-        if (modified !== undefined) await handle.utimes(Date.now() / 1000, modified / 1000).catch(() => {})
+        await setAttributes(handle, await modeFor(path), attributes)
         await handle.sync()
         await rename(name, path)
         // It is no temporary file any more.

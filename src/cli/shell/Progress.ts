@@ -13,8 +13,11 @@ export class Progress {
   files = 0
   totalBytes: number | undefined
   readonly totalFiles: number | undefined
+  /** What is done, where that is no transfer. */
+  readonly doing: string | undefined
 
-  constructor(totalBytes?: number, totalFiles?: number) {
+  constructor(totalBytes?: number, totalFiles?: number, doing?: string) {
+    this.doing = doing
     this.totalBytes = totalBytes
     this.totalFiles = totalFiles
   }
@@ -40,8 +43,8 @@ export class Progress {
 }
 
 const describe = (progress: Progress, rate: number): string => {
-  const { bytes, files, totalBytes, totalFiles } = progress
-  const parts: Array<string> = []
+  const { bytes, doing, files, totalBytes, totalFiles } = progress
+  const parts: Array<string> = doing === undefined ? [] : [doing]
   if (totalFiles !== undefined) parts.push(`${files} of ${totalFiles} files`)
   if (totalBytes === undefined) {
     parts.push(formatBytes(bytes))

@@ -6,6 +6,7 @@ import { fileCommands } from "./commands/files.ts"
 import { folderCommands } from "./commands/folders.ts"
 import { helpCommand } from "./commands/help.ts"
 import { jobCommands } from "./commands/jobs.ts"
+import { mirrorCommands } from "./commands/mirror.ts"
 import { queryCommands } from "./commands/queries.ts"
 import { readCommands } from "./commands/read.ts"
 import { sessionCommands } from "./commands/session.ts"
@@ -23,7 +24,7 @@ export const commandTree = Command.make("fip").pipe(
     { group: "account", commands: accountCommands },
     { group: "shell", commands: [...folderCommands, alias(root), unalias, source, ...jobCommands] },
     { group: "files", commands: [...readCommands, ...fileCommands] },
-    { group: "transfer", commands: [...transferCommands, ...uploadCommands] },
+    { group: "transfer", commands: [...transferCommands, ...mirrorCommands, ...uploadCommands] },
     { group: "sharing", commands: sharingCommands },
     { group: "queries", commands: [...queryCommands, ...watchCommands] }
   ])

@@ -173,6 +173,11 @@ export const connections = count("connections", 1, "how many connections to use 
   Flag.optional
 )
 
+export const flag = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false))
+
+export const dryRun = flag("dry-run", "only show what would be done")
+
 export const recursive = (description: string) =>
   Flag.Boolean("recursive").pipe(
     Flag.withAlias("r"),

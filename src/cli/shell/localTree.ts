@@ -6,15 +6,25 @@ import { Effect } from "effect"
 import { lstat, mkdir, readdir, stat } from "node:fs/promises"
 import path from "node:path"
 import { LocalFileError } from "../../client/ClientError.ts"
-import { factsOf, type FileFacts } from "../../client/LocalFile.ts"
+import { attributesOf, factsOf, type FileFacts } from "../../client/LocalFile.ts"
 import { syncFolder } from "../../platform/AtomicFile.ts"
 import { systemErrorCode, systemErrorReason } from "../../platform/systemError.ts"
 import { type FileName, parseFileName } from "../../protocol/FileName.ts"
+import type { Attributes } from "../../protocol/Request.ts"
+import { everything, type Filter } from "./Filter.ts"
 
-const attempt = <A>(file: string, what: string, run: () => Promise<A>): Effect.Effect<A, LocalFileError> =>
-  Effect.tryPromise({
-    try: run,
-    catch: (cause) => new LocalFileError({ path: file, message: `${what} ${file}: ${systemErrorReason(cause)}`, cause })
+const failure = (file: string, what: string, cause: unknown): LocalFileError =>
+  cause instanceof LocalFileError
+    ? cause
+    : new LocalFileError({ path: file, message: `${what} ${file}: ${systemErrorReason(cause)}`, cause })
+
+export const attempt = <A>(file: string, what: string, run: () => Promise<A>): Effect.Effect<A, LocalFileError> =>
+  Effect.tryPromise({ try: run, catch: (cause) => failure(file, what, cause) })
+
+/** The same within what is attempted: rejects with the sentence about this file. */
+const run = <A>(file: string, what: string, promise: Promise<A>): Promise<A> =>
+  promise.catch((cause: unknown) => {
+    throw failure(file, what, cause)
   })
 
 /** What there is at a path: `none` when there is nothing. */
@@ -33,29 +43,66 @@ export interface LocalFile {
   /** Below the folder, as a name on the server. */
   readonly name: FileName
   readonly facts: FileFacts
+  readonly attributes: Attributes
 }
 
-/** All regular files below a folder, in the order of their names. Links and devices are counted and left out. */
-export const walk = Effect.fnUntraced(function*(root: string) {
-  const entries = yield* attempt(root, "cannot read", () => readdir(root, { recursive: true, withFileTypes: true }))
-  const files: Array<LocalFile> = []
+export interface LocalTree {
+  /** In the order of their names. */
+  readonly files: ReadonlyArray<LocalFile>
+  /** Links and devices, which are left out. */
+  readonly skipped: number
+}
+
+/** What a transfer that is under way, or was interrupted, has beside its target. */
+const UNFINISHED = /^\.fip-[0-9a-f-]+\.(?:part|tmp)$/
+
+/** Files that are looked at, at once. */
+const STATS = 32
+
+const namedIn = (root: string, file: string): FileName => {
+  const parsed = parseFileName(path.relative(root, file).split(path.sep).join("/"))
+  if (parsed._tag === "Success") return parsed.success
+  throw new LocalFileError({ path: file, message: `${file} cannot be stored: ${parsed.failure}` })
+}
+
+const walkFolder = async (root: string, filter: Filter): Promise<LocalTree> => {
+  const found = new Map<FileName, string>()
   let skipped = 0
-  for (const entry of entries) {
-    if (entry.isDirectory()) continue
-    if (!entry.isFile()) {
-      skipped++
-      continue
+  const folders = [root]
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    for (const entry of await run(folder, "cannot read", readdir(folder, { withFileTypes: true }))) {
+      const file = path.join(folder, entry.name)
+      if (!entry.isDirectory() && (!entry.isFile() || UNFINISHED.test(entry.name))) {
+        skipped += entry.isFile() ? 0 : 1
+        continue
+      }
+      const name = namedIn(root, file)
+      if (entry.isDirectory()) {
+        if (filter.enters(name)) folders.push(file)
+      } else if (filter.keeps(name)) {
+        const other = found.get(name)
+        if (other !== undefined) {
+          throw new LocalFileError({ path: file, message: `${other} and ${file} have one name on the server: ${name}` })
+        }
+        found.set(name, file)
+      }
     }
-    const file = path.join(entry.parentPath, entry.name)
-    const parsed = parseFileName(path.relative(root, file).split(path.sep).join("/"))
-    if (parsed._tag === "Failure") {
-      return yield* new LocalFileError({ path: file, message: `${file} cannot be stored: ${parsed.failure}` })
-    }
-    const facts = factsOf(yield* attempt(file, "cannot look at", () => stat(file, { bigint: true })))
-    files.push({ path: file, name: parsed.success, facts })
   }
+  const files: Array<LocalFile> = []
+  const waiting = [...found].values()
+  const look = async (): Promise<void> => {
+    for (const [name, file] of waiting) {
+      const stats = await run(file, "cannot look at", lstat(file, { bigint: true }))
+      files.push({ path: file, name: name, facts: factsOf(stats), attributes: attributesOf(stats) })
+    }
+  }
+  await Promise.all(Array.from({ length: STATS }, look))
   return { files: files.sort((a, b) => a.name < b.name ? -1 : 1), skipped }
-})
+}
+
+/** All regular files below a folder that take part. */
+export const walk = (root: string, filter: Filter = everything): Effect.Effect<LocalTree, LocalFileError> =>
+  attempt(root, "cannot read", () => walkFolder(root, filter))
 
 /** The last part of a path or of a name on the server. */
 export const lastPart = (name: string): string => name.split("/").findLast((part) => part !== "") ?? ""

@@ -10,7 +10,7 @@ import { factsOf, type FileFacts } from "../../client/LocalFile.ts"
 import { Sha256 } from "../../protocol/Identity.ts"
 import type { FileInfo, Written } from "../../protocol/Request.ts"
 
-const Facts = Schema.Struct({
+export const Facts = Schema.Struct({
   size: Schema.Finite,
   inode: Schema.String,
   modified: Schema.String,
@@ -22,7 +22,7 @@ const decodeLine = Schema.decodeUnknownOption(
   Schema.Struct({ name: Schema.String, sha256: Sha256, local: Facts })
 )
 
-const isSame = (a: FileFacts, b: FileFacts): boolean =>
+export const isSame = (a: FileFacts, b: FileFacts): boolean =>
   a.size === b.size && a.inode === b.inode && a.modified === b.modified && a.changed === b.changed
 
 export interface TreeNotes {

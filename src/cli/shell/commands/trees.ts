@@ -1,5 +1,5 @@
 /** Recursive UPLOAD and DOWNLOAD: what is to move is settled first, then several files move at once. */
-import { Effect, Stream } from "effect"
+import { Effect } from "effect"
 import path from "node:path"
 import { FipClient } from "../../../client/FipClient.ts"
 import type { FileFacts } from "../../../client/LocalFile.ts"
@@ -11,6 +11,7 @@ import { formatBytes, formatCount } from "../format.ts"
 import { kindOf, lastPart, makeFolders, makeRoot, pathBelow, syncFolders, walk } from "../localTree.ts"
 import { type Move, moveAll, type Moved } from "../moves.ts"
 import { formatPlace, type Place } from "../places.ts"
+import { filesUnder } from "../remoteTree.ts"
 import { JsonMode, note } from "../Report.ts"
 import { localFacts, openTreeNotes } from "../treeNotes.ts"
 import { formatFolder, Workspace } from "../Workspace.ts"
@@ -37,19 +38,6 @@ const sayWhatIsThere = (there: ReadonlyArray<Moved>, all: number) =>
 
 const summary = (totals: { readonly files: number; readonly bytes: number }): string =>
   `${formatCount(totals.files, "file")} (${formatBytes(totals.bytes)})`
-
-const filesUnder = Effect.fnUntraced(function*(place: Pick<Place, "owner" | "prefix">) {
-  const client = yield* FipClient
-  const files: Array<FileInfo> = []
-  yield* Stream.runForEach(
-    client.list({ owner: place.owner, prefix: place.prefix, recursive: true }),
-    (entry) =>
-      Effect.sync(() => {
-        if (entry._tag === "File") files.push(entry.file)
-      })
-  )
-  return files
-})
 
 export const uploadTree = Effect.fnUntraced(function*(local: string, place: Place | undefined) {
   if ((yield* kindOf(local)) === "file") {
