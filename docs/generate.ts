@@ -1,6 +1,11 @@
 /** `npm run docs`: writes the pages that are made from the program. A test fails when one of them is not current. */
 import { Effect } from "effect"
 import { writeFile } from "node:fs/promises"
+import { manPage } from "../src/cli/manPage.ts"
 import { commandsMarkdown } from "../src/cli/shell/commandsMarkdown.ts"
 
-await writeFile(new URL("commands.md", import.meta.url), await Effect.runPromise(commandsMarkdown()))
+const write = async (path: string, page: Effect.Effect<string>): Promise<void> =>
+  writeFile(new URL(path, import.meta.url), await Effect.runPromise(page))
+
+await write("commands.md", commandsMarkdown())
+await write("../packaging/fip.1", manPage())

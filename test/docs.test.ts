@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { manPage } from "../src/cli/manPage.ts"
 import { resolveSettings } from "../src/cli/serverSettings.ts"
 import { defaults, RELOADABLE } from "../src/server/ServerConfig.ts"
 
@@ -164,6 +165,11 @@ describe("docs/operations.md", () => {
       }
     }
   })
+})
+
+describe("packaging/fip.1", () => {
+  it.effect("is what npm run docs makes of the commands", () =>
+    Effect.map(manPage(), (page) => assert.strictEqual(read("packaging/fip.1"), page)))
 })
 
 describe("docs/architecture.md", () => {
