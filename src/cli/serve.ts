@@ -7,6 +7,7 @@ import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import { ServerConfig } from "../server/ServerConfig.ts"
 import { loggingLayer } from "./logging.ts"
 import { type Resolved, resolveSettings, toFlags } from "./serverSettings.ts"
+import { tellReady, tellStopping } from "./serviceManager.ts"
 import { makeLiveSettings, reloadOnHangup } from "./settings/liveSettings.ts"
 import { configJson, configText } from "./settings/printConfig.ts"
 import { parseDuration } from "./shell/inputs.ts"
@@ -140,6 +141,7 @@ export const serveCommand = Command.make(
       }
       const program = process.env["npm_lifecycle_event"] === undefined ? "fip" : "npx fip"
       yield* Console.error(`connect with: ${program} connect ${server.host} ${server.port}`)
+      yield* tellReady(`listening on ${server.address}`)
       return yield* Effect.onInterrupt(Effect.never, () => {
         // Past the deadline the listener cuts its clients off; should something hang even so, the process ends.
         const patience = Duration.toMillis(live.server.shutdownDeadline) + 10_000
@@ -147,7 +149,7 @@ export const serveCommand = Command.make(
           process.stderr.write(`fip: shutdown deadline: these did not close: ${server.shutdown.open().join(", ")}\n`)
           process.exit(1)
         }, patience).unref()
-        return server.beginShutdown
+        return Effect.andThen(server.beginShutdown, tellStopping)
       })
     }).pipe(
       Effect.provide(
