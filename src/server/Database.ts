@@ -76,6 +76,7 @@ const Migrations = Context.Reference("fip/server/Migrations", { defaultValue: ()
 const migrate = Effect.fnUntraced(function*(where: string): Effect.fn.Return<void, DatabaseError, SqlClient> {
   const record = yield* Migrations
   if (Object.keys(record).length === 0) return
+  yield* compare(where, record)
   yield* Migrator.make({})({ loader: Migrator.fromRecord(record), table: "migrations" }).pipe(
     Effect.mapError((error) => {
       if (error._tag === "SqlError") return connectFailure(error, where)
@@ -85,31 +86,47 @@ const migrate = Effect.fnUntraced(function*(where: string): Effect.fn.Return<voi
       })
     })
   )
-  yield* compare(where, record)
 })
 
 const numberOf = (migration: string): number => Number.parseInt(migration, 10)
 
-/** The tables must be those of this version: neither of a newer one, nor of one in which a migration was missing. */
+/**
+ * The tables must be such as this version can continue: not of a newer one, and without a gap among their migrations,
+ * for those that came later are applied and none before. Asked before anything is changed.
+ */
 const compare = Effect.fnUntraced(
   function*(
     where: string,
     record: Readonly<Record<string, unknown>>
   ): Effect.fn.Return<void, DatabaseError, SqlClient> {
     const sql = yield* SqlClient
-    const rows = yield* Effect.mapError(
-      sql<{ readonly migration_id: number }>`select migration_id from migrations`,
-      (error) => connectFailure(error, where)
-    )
+    const rows = yield* Effect.gen(function*() {
+      const [present] = yield* sql<{ readonly is: boolean }>`select to_regclass('migrations') is not null as is`
+      if (present?.is !== true) return []
+      return yield* sql<{ readonly migration_id: number }>`select migration_id from migrations`
+    }).pipe(Effect.mapError((error) => connectFailure(error, where)))
     const applied = new Set(rows.map((row) => row.migration_id))
     const known = Object.keys(record).map(numberOf)
-    const newest = Math.max(...applied)
+    const newest = Math.max(0, ...applied)
     if (newest > Math.max(...known)) {
       return yield* new DatabaseError({
         message: `${where} was used by a newer version of fip, which changed its tables (${newest}): update this one`
       })
     }
-    const missing = known.filter((id) => !applied.has(id))
+    // The second migration was another one on its first day.
+    const [extents] = yield* Effect.mapError(
+      sql<{ readonly first: boolean }>`
+        select not attnotnull as first from pg_attribute
+        where attrelid = to_regclass('extents') and attname = 'until_version'`,
+      (error) => connectFailure(error, where)
+    )
+    if (extents?.first === true) {
+      return yield* new DatabaseError({
+        message: `${where} has tables of files of the first day of fip, which cannot be continued: ` +
+          "download the files with the version that made them, and upload them to a new server"
+      })
+    }
+    const missing = known.filter((id) => id < newest && !applied.has(id))
     if (missing.length > 0) {
       return yield* new DatabaseError({
         message: `${where} was made by a version of fip between releases, and lacks tables (${missing.join(", ")}): ` +
