@@ -124,6 +124,8 @@ describe("an installed package", { timeout: 120_000 }, () => {
     assert.deepStrictEqual(files.filter((name) => /\.map$|(?<!\.d)\.ts$/.test(name)), [])
     const there = await readdir(join(installed, "node_modules"))
     for (const tool of ["typescript", "vitest", "rolldown", "node"]) assert.notInclude(there, tool)
+    assert.include(files, "packaging/fip.1")
+    assert.include(await readFile(join(installed, "node_modules/fip/packaging/fip.1"), "utf8"), ".TH FIP 1")
     assert.isTrue((await lstat(join(installed, "node_modules/fip"))).isDirectory(), "a copy, not a link to the clone")
   })
 

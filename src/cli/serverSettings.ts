@@ -16,8 +16,8 @@ import {
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
 import { defaults, type ServerSettings } from "../server/ServerConfig.ts"
+import { didYouMean } from "./nearest.ts"
 import { type ConfigFile, readConfigFile, SettingsError } from "./settings/configFile.ts"
-import { meant, nearest } from "./settings/nearest.ts"
 import {
   CHOICES,
   DEFAULTS,
@@ -218,7 +218,9 @@ const settingsError = (error: Config.ConfigError, given: Given): SettingsError =
   const shown = key === "database_url" || value === "" ? "" : `, not ${JSON.stringify(value)}`
   const choices = CHOICES.get(key) ?? []
   return new SettingsError({
-    message: `${formatOrigin(given.originOf(key))}: ${key} ${expected(key)}${shown}${meant(String(value), choices)}`
+    message: `${formatOrigin(given.originOf(key))}: ${key} ${expected(key)}${shown}${
+      didYouMean(String(value), choices)
+    }`
   })
 }
 
@@ -226,8 +228,8 @@ const settingsError = (error: Config.ConfigError, given: Given): SettingsError =
 const misspelt = (): ReadonlyArray<string> =>
   Object.keys(process.env).filter((name) => name.startsWith("FIP_") && !KEYS.has(name.slice(4).toLowerCase()))
     .flatMap((name) => {
-      const found = nearest(name.slice(4), KEYS)
-      return found === undefined ? [] : [`${name} in the environment is no setting; did you mean ${variableOf(found)}?`]
+      const near = didYouMean(name, Array.from(KEYS, variableOf))
+      return near === "" ? [] : [`${name} in the environment is no setting${near}`]
     })
 
 /** The data folder of the server that is meant: by a flag, `FIP_DATA_DIR`, or the default. */

@@ -27,12 +27,12 @@ describe("wrong settings", () => {
     Effect.gen(function*() {
       const host = "host = \"::\"\n\n"
       const sentences = [
-        ["max_conections = 3", "line 3: there is no setting \"max_conections\"; did you mean max_connections?"],
+        ["max_conections = 3", "line 3: there is no setting \"max_conections\": did you mean max_connections?"],
         ["quux = 3", "line 3: there is no setting \"quux\""],
         ["[limits]\nhost = 3", "line 3: there is no setting \"limits\""],
         [
           "registration = \"closd\"",
-          "line 3: registration must be one of open, invite, closed, not \"closd\"; did you mean closed?"
+          "line 3: registration must be one of open, invite, closed, not \"closd\": did you mean closed?"
         ],
         [
           "'idle_timeout' = \"ten\"",
@@ -51,7 +51,7 @@ describe("wrong settings", () => {
       assert.match(yield* complaint(`${host}port =`), /^line 3, column \d+: /)
       assert.strictEqual(
         yield* complaint("", { durability: "ful" }),
-        "--durability: durability must be one of full, os, not \"ful\"; did you mean full?"
+        "--durability: durability must be one of full, os, not \"ful\": did you mean full?"
       )
     }).pipe(Effect.scoped))
 
@@ -64,7 +64,7 @@ describe("wrong settings", () => {
     const near = await run(["serve", "--print-config"], { env: { FIP_MAX_GUEST: "1", FIP_USERNAME: "alice" } })
     assert.deepStrictEqual([near.status, near.stderr], [
       0,
-      "fip: FIP_MAX_GUEST in the environment is no setting; did you mean FIP_MAX_GUESTS?\n"
+      "fip: FIP_MAX_GUEST in the environment is no setting: did you mean FIP_MAX_GUESTS?\n"
     ])
   })
 })

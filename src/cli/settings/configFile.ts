@@ -3,7 +3,7 @@ import { Data, Effect } from "effect"
 import { readFile } from "node:fs/promises"
 import { parse as parseToml, TomlError } from "smol-toml"
 import { systemErrorReason } from "../../platform/systemError.ts"
-import { meant } from "./nearest.ts"
+import { didYouMean } from "../nearest.ts"
 
 /** A setting that cannot be used; `message` names it and says what is wrong. */
 export class SettingsError extends Data.TaggedError("SettingsError")<{ readonly message: string }> {}
@@ -48,7 +48,7 @@ export const readConfigFile = Effect.fnUntraced(
     for (const key of Object.keys(values)) {
       if (!keys.has(key)) {
         return yield* new SettingsError({
-          message: `${path}, line ${lines.get(key) ?? 1}: there is no setting "${key}"${meant(key, keys)}`
+          message: `${path}, line ${lines.get(key) ?? 1}: there is no setting "${key}"${didYouMean(key, keys)}`
         })
       }
     }

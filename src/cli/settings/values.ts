@@ -26,7 +26,7 @@ export const DEFAULTS: ReadonlyMap<string, unknown> = new Map(
 const isSize = (key: string): boolean => /(^|_)bytes?(_|$)/.test(key)
 const isTime = (key: string): boolean => key === "rotate_every" || Duration.isDuration(DEFAULTS.get(key))
 const isCount = (key: string): boolean =>
-  key === "metrics_port" || key === "workers" || typeof DEFAULTS.get(key) === "number"
+  key === "metrics_port" || key === "workers" || key === "workers" || typeof DEFAULTS.get(key) === "number"
 
 /** What a value must be, as the end of a sentence. */
 export const expected = (key: string): string => {
