@@ -170,8 +170,9 @@ const profilesOf = (table: TomlTable): TomlTable => {
 const without = (table: TomlTable, key: string): TomlTable =>
   Object.fromEntries(Object.entries(table).filter(([name]) => name !== key))
 
+/** What a file says, however it says it. */
 const meaning = (table: TomlTable): TomlTable =>
-  Object.keys(profilesOf(table)).length === 0 ? without(table, "profile") : table
+  parse(stringify(Object.keys(profilesOf(table)).length === 0 ? without(table, "profile") : table))
 
 /** Writes the file that a link leads to, as it was protected. */
 const write = Effect.fnUntraced(function*(path: string, text: string) {
@@ -205,7 +206,7 @@ const change = (check: (config: ClientConfig) => string | undefined, wanted: Wan
     const after = yield* Effect.option(parseTomlFile(path, text))
     if (
       after._tag === "None" ||
-      !isDeepStrictEqual(meaning(after.value.table), parse(stringify(meaning(wanted.table(file.table)))))
+      !isDeepStrictEqual(meaning(after.value.table), meaning(wanted.table(file.table)))
     ) {
       return yield* new TomlFault({
         path,

@@ -1,10 +1,9 @@
 /** `fip connect`: the shell, for a person, a script or one command. */
 import { Effect, Option, Stdio, Stream } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { LocalFileError } from "../client/ClientError.ts"
 import { FipClient } from "../client/FipClient.ts"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
-import { accessFlags, ending, keepGoingFlag, runOnServer } from "./onServer.ts"
+import { accessFlags, ending, keepGoingFlag, runOnServer, standardInput } from "./onServer.ts"
 import { findServer, parseServerName, portOf } from "./ServerName.ts"
 import { UsageError } from "./shell/Failure.ts"
 import { type ClientLayer, type ShellInput } from "./shell/openShell.ts"
@@ -73,15 +72,7 @@ const shellInput = Effect.fnUntraced(function*(command: ReadonlyArray<string>) {
     const screen = output.stdoutIsTerminal ? process.stdout : process.stderr
     return { _tag: "Terminal", input: process.stdin, output: screen } satisfies ShellInput
   }
-  const lines = stdio.stdin.pipe(
-    Stream.decodeText(),
-    Stream.splitLines,
-    Stream.mapError((cause) =>
-      new LocalFileError({ path: "-", message: `cannot read standard input: ${cause.message}`, cause })
-    ),
-    // A script that has ended early must not keep the process waiting for more of it.
-    Stream.ensuring(Effect.sync(() => process.stdin.destroy()))
-  )
+  const lines = (yield* standardInput).pipe(Stream.decodeText, Stream.splitLines)
   return { _tag: "Script", lines } satisfies ShellInput
 })
 

@@ -2,8 +2,9 @@
  * What every command of the program that talks to a server shares: its flags, how it logs in, and how it ends. The work
  * itself is done by the shell (shell/openShell.ts), whose lines are the only way to the client.
  */
-import { Effect, Option, Redacted } from "effect"
+import { Effect, Option, Redacted, Stdio, Stream } from "effect"
 import { Flag } from "effect/cli"
+import { LocalFileError } from "../client/ClientError.ts"
 import type { ClientOptions } from "../client/FipClient.ts"
 import { knownHostsFlag } from "./localCommand.ts"
 import { fromEnvironment, type Server } from "./ServerName.ts"
@@ -55,6 +56,18 @@ const outputClosed = ({ cause }: { readonly cause: unknown }): Effect.Effect<Exi
     : Effect.as(note(`cannot write to standard output: ${String(cause)}`), ExitStatus.USAGE)
 }
 
+/** Standard input, which must not keep the process waiting when nobody reads on. */
+export const standardInput: Effect.Effect<Stream.Stream<Uint8Array, LocalFileError>, never, Stdio.Stdio> = Effect.map(
+  Stdio.Stdio,
+  ({ stdin }) =>
+    stdin.pipe(
+      Stream.mapError((cause) =>
+        new LocalFileError({ path: "-", message: `cannot read standard input: ${cause.message}`, cause })
+      ),
+      Stream.ensuring(Effect.sync(() => process.stdin.destroy()))
+    )
+)
+
 /** Runs what comes in on a server, with the session that is kept for it, or one that begins and ends here. */
 export const runOnServer = Effect.fnUntraced(function*(access: Access, input: ShellInput, clientLayer: ClientLayer) {
   const { blindTrust, json, keepGoing, server } = access
@@ -76,6 +89,7 @@ export const runOnServer = Effect.fnUntraced(function*(access: Access, input: Sh
     login: access.login,
     json,
     keepGoing,
+    standardInput: yield* standardInput,
     input
   }, clientLayer)
 })

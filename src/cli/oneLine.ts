@@ -6,7 +6,6 @@
  */
 import { Effect } from "effect"
 import { Argument, Command, type Command as Cli, Completions, Flag } from "effect/cli"
-import { basename } from "node:path"
 import { FipClient } from "../client/FipClient.ts"
 import { accessFlags, ending, keepGoingFlag, runOnServer } from "./onServer.ts"
 import { findServer, parseRemoteName, type RemoteName, type ServerName } from "./ServerName.ts"
@@ -76,11 +75,8 @@ const upload = Effect.fnUntraced(function*(sources: ReadonlyArray<Operand>, targ
   if (paths.length > 1 && !isFolder(target)) {
     return yield* usage(`several files go into a folder: "${target}" does not end with /`)
   }
-  return paths.map((local): Line =>
-    target === "/" && local !== "-"
-      ? ["UPLOAD", local, basename(local) === local ? local : "/"]
-      : ["UPLOAD", local, target]
-  )
+  // Into everything of one's own it goes under its own name.
+  return paths.map((local): Line => target === "/" ? ["UPLOAD", local] : ["UPLOAD", local, target])
 })
 
 const download = Effect.fnUntraced(function*(sources: ReadonlyArray<Operand>, target: string | undefined) {
@@ -256,6 +252,25 @@ const word = (text: string): Word => ({ text, literal: text === "&" })
 const wordsOf = ([command, ...operands]: Line, flags: ReadonlyArray<string>): ReadonlyArray<Word> =>
   [command, ...flags, "--", ...operands].map(word)
 
+/** The lines of the shell that a form's operands come to, and the server they are meant for. */
+const translate = Effect.fnUntraced(function*(form: Form, texts: ReadonlyArray<string>) {
+  const operands = yield* Effect.forEach(
+    texts,
+    (text) => Effect.map(parseRemoteName(text), (remote): Operand => remote ?? { local: text })
+  )
+  const server = yield* serverOf(operands)
+  const lines = yield* form.lines(operands)
+  if (lines.length === 0) return yield* usage(`say which: fip ${form.name} ${form.operands}`)
+  return { lines, server }
+})
+
+/** The same of the form of a name. */
+export const linesOf = (name: string, texts: ReadonlyArray<string>) =>
+  Effect.flatMap(
+    Effect.fromNullishOr(FORMS.find((form) => form.name === name)),
+    (form) => translate(form, texts)
+  )
+
 /** The form of that name, as a command of the program. */
 const formCommand = (form: Form) => {
   const flags: Array<Flag.Flag<ReadonlyArray<string>>> = flagsOf(form.commands).map(handedOn)
@@ -273,13 +288,8 @@ const formCommand = (form: Form) => {
     },
     (given) =>
       Effect.gen(function*() {
-        const operands = yield* Effect.forEach(
-          given.operands,
-          (text) => Effect.map(parseRemoteName(text), (remote): Operand => remote ?? { local: text })
-        )
-        const lines = yield* form.lines(operands)
-        if (lines.length === 0) return yield* usage(`fip ${form.name} ${form.operands}: say which`)
-        const server = yield* Effect.flatMap(serverOf(operands), findServer)
+        const { lines, server: name } = yield* translate(form, given.operands)
+        const server = yield* findServer(name)
         const flags = given.flags.flat()
         return yield* runOnServer(
           { ...given, server },

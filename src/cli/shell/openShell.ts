@@ -9,6 +9,7 @@ import type { ClientOptions } from "../../client/FipClient.ts"
 import { FipClient } from "../../client/FipClient.ts"
 import { formatHostPort } from "../../client/HostPort.ts"
 import { isPublic } from "./CommandLine.ts"
+import { StandardInput } from "./commands/standardInput.ts"
 import { commandTree } from "./commandTree.ts"
 import { completion, wordsOfKind } from "./Completion.ts"
 import { completionNames } from "./CompletionNames.ts"
@@ -48,6 +49,8 @@ export interface ShellOptions {
   /** Run the lines that follow one that failed. */
   readonly keepGoing?: boolean | undefined
   readonly input: ShellInput
+  /** What commands may read as content, where it does not hold their lines. */
+  readonly standardInput?: Stream.Stream<Uint8Array, LocalFileError> | undefined
   /** Where lines that are typed are kept. Default: `$XDG_STATE_HOME/fip/history`. */
   readonly history?: string | undefined
 }
@@ -239,6 +242,10 @@ export const openShell = (options: ShellOptions, clientLayer: ClientLayer) => {
     Effect.scoped,
     Effect.catchTag("ShellFailed", ({ status }) => Effect.succeed(status)),
     Effect.provideService(JsonMode, options.json),
+    Effect.provideService(
+      StandardInput,
+      input._tag === "Command" || input._tag === "Lines" ? options.standardInput : undefined
+    ),
     Effect.provideService(Workspace, workspace)
   )
 }

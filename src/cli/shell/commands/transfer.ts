@@ -17,6 +17,7 @@ import { JsonMode } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
 import { formatFolder, Workspace } from "../Workspace.ts"
 import { expected, writtenCode } from "./files.ts"
+import { STANDARD_INPUT, uploadStandardInput } from "./standardInput.ts"
 import { downloadTree, uploadTree } from "./trees.ts"
 
 const SENT = "`owner`, `name`, `size`, `version`, `sha256` (hexadecimal, of the whole file)"
@@ -81,6 +82,7 @@ const upload = shellCommand({
   run: Effect.fnUntraced(function*(input) {
     const { ifVersion, local, recursive } = input
     const place = Option.getOrUndefined(input.place)
+    if (local === STANDARD_INPUT) return yield* uploadStandardInput(place, expected(ifVersion))
     if (recursive) {
       if (Option.isSome(ifVersion)) return yield* new UsageError({ message: "--if-version is for one file" })
       return yield* uploadTree(local, place)
