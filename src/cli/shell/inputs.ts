@@ -43,7 +43,7 @@ const ownerArgument = Argument.String("owner").pipe(
 )
 
 /** A name, in the folder that the shell is in and, for one whose owner is named apart, from the top. */
-interface Named<Ref> {
+export interface Named<Ref> {
   readonly here: Ref
   readonly fromTop: Ref
 }
