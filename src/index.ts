@@ -55,6 +55,7 @@ export {
   type ListOptions,
   type OnProgress,
   type ReadOptions,
+  type RetryPolicy,
   type SessionIdentity,
   type ShareableInput,
   type Transferred,

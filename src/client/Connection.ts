@@ -146,6 +146,11 @@ export class Connection {
     return this.inFlight.size === 0 && this.small.size === 0 && this.large.size === 0
   }
 
+  /** Requests that are not answered, or not even sent. */
+  get load(): number {
+    return this.inFlight.size + this.small.size + this.large.size
+  }
+
   /** The shortest time in which the server has answered: the handshake, or a small request. */
   get roundTripMillis(): number {
     return this.roundTrip

@@ -13,11 +13,13 @@ import type { FileMethods } from "./methods/files.ts"
 import type { QueryMethods } from "./methods/queries.ts"
 import type { SharingMethods } from "./methods/sharing.ts"
 import type { TransferMethods } from "./methods/transfers.ts"
+import type { RetryPolicy } from "./Retry.ts"
 
 export type { ReadOptions, WriteOptions } from "./methods/files.ts"
 export type { ContentInput, FileInput, ShareableInput } from "./methods/inputs.ts"
 export type { ActivityOptions, ListEntry, ListOptions, WatchOptions } from "./methods/queries.ts"
 export type { DownloadOptions, OnProgress, Transferred, UploadOptions } from "./methods/transfers.ts"
+export type { RetryPolicy } from "./Retry.ts"
 export type { SessionIdentity } from "./Session.ts"
 
 export interface FipClientShape extends AccountMethods, FileMethods, TransferMethods, QueryMethods, SharingMethods {
@@ -51,6 +53,18 @@ export interface ClientOptions {
   readonly onNotice?: ((message: string) => void) | undefined
   /** The connection for requests is gone, whoever ended it; the next request makes another. */
   readonly onLost?: (() => void) | undefined
+  /**
+   * Connections for requests, all of one session: 1 unless given. More are made when there are many requests at once,
+   * so that those do not wait for each other; content that is read has connections of its own in any case.
+   */
+  readonly connections?: number | undefined
+  /**
+   * Whether what failed for now is tried again: servers that cannot be reached or are leaving, refusals for the number of
+   * requests (after the pause that they name, up to a minute), connections that broke. Only where it is safe: a change
+   * that may have been carried out is not sent twice. Without it, requests go again at once, three times in all, when
+   * their connection breaks and that is safe; nothing else does.
+   */
+  readonly retry?: RetryPolicy | undefined
   /** How long the server may be silent while it owes an answer, before the connection is given up. One minute. */
   readonly replyTimeout?: Duration.Input | undefined
   /**

@@ -1,6 +1,7 @@
 /**
- * The way to one server: a connection for requests, made again when it is gone, and lanes, connections of their own for
- * content that somebody takes at their own pace, so that a slow reader never holds up a request.
+ * The way to one server: a connection for requests, or several where a program asks much at once, made again when they
+ * are gone, and lanes, connections of their own for content that somebody takes at their own pace, so that a slow reader
+ * never holds up a request.
  *
  * Every connection settles trust before it is used. All of them are closed when the scope is.
  */
@@ -17,6 +18,7 @@ import { type Compression, Connection } from "./Connection.ts"
 import { dial } from "./Dial.ts"
 import { formatHostPort, type HostPort } from "./HostPort.ts"
 import { Unanswered } from "./Reply.ts"
+import { makePersist, type Persist, type RetryPolicy } from "./Retry.ts"
 import { makeShared } from "./Shared.ts"
 import type { Trust } from "./Trust.ts"
 
@@ -40,6 +42,8 @@ export interface Link {
   readonly roundTripMillis: () => number
   /** Gives a lane back. One that still has something on it is closed. */
   readonly releaseLane: (lane: Connection, clean: boolean) => void
+  /** Runs a request by the policy of the client's program. */
+  readonly persist: Persist
 }
 
 export interface LinkOptions {
@@ -49,13 +53,19 @@ export interface LinkOptions {
   readonly compression: Compression
   readonly onNotice: (message: string) => void
   readonly onLost?: (() => void) | undefined
+  /** For requests; the first is there from the beginning, the others come with the need. */
+  readonly connections?: number | undefined
+  readonly retry?: RetryPolicy | undefined
 }
+
+/** Requests on their way on each connection before another one is made. */
+const CROWD = 8
 
 /** Connects, and fails when that does not work at once. */
 export const makeLink = Effect.fnUntraced(function*(
   options: LinkOptions
 ): Effect.fn.Return<Link, ConnectError | TrustError | LocalFileError, Scope.Scope> {
-  const { address, onNotice, trust } = options
+  const { address, connections = 1, onNotice, trust } = options
   const at = formatHostPort(address)
   const open = new Set<Connection>()
   const idleLanes = new Map<Connection, NodeJS.Timeout>()
@@ -124,8 +134,40 @@ export const makeLink = Effect.fnUntraced(function*(
     })
   )
 
+  /** Beside the first. */
+  const others = new Set<Connection>()
+  const another = yield* makeShared(
+    Effect.map(connectAgain(() => {}), (connection) => {
+      others.add(connection)
+      connection.onEnd(() => others.delete(connection))
+      return connection
+    })
+  )
+
+  const leastBusy = (): Connection => {
+    let best = current
+    for (const other of others) {
+      if (other.usable && (!best.usable || other.load < best.load)) best = other
+    }
+    return best
+  }
+
+  /** Who finds all of them crowded has another one made, while there may be more, and looks again. */
+  const choose = (mayBeMade: number): Effect.Effect<Connection, ConnectError | TrustError> =>
+    Effect.suspend(() => {
+      if (!current.usable) return reconnect
+      const best = leastBusy()
+      return best.load < CROWD || mayBeMade === 0 || others.size >= connections - 1
+        ? Effect.succeed(best)
+        : Effect.matchEffect(another, {
+          onSuccess: () => choose(mayBeMade - 1),
+          onFailure: () => Effect.succeed(best)
+        })
+    })
+
   return {
-    connection: Effect.suspend(() => current.usable ? Effect.succeed(current) : reconnect),
+    connection: choose(connections - 1),
+    persist: makePersist(options.retry),
     roundTripMillis: () => current.roundTripMillis,
     takeLane: Effect.suspend(() => {
       for (const [lane, timer] of idleLanes) {
@@ -164,15 +206,17 @@ export const withRetry = <A>(
   use: (connection: Connection) => Effect.Effect<A, Refusal | Unanswered>,
   by?: Connection
 ): Effect.Effect<A, LinkError> => {
-  const attempt = (number: number): Effect.Effect<A, LinkError> =>
+  const attempt = (number: number): Effect.Effect<A, LinkError | Unanswered> =>
     (number === 1 && by?.usable === true ? use(by) : Effect.flatMap(link.connection, use)).pipe(
       Effect.catchTag(
         "Unanswered",
         (lost) =>
           number < MAX_ATTEMPTS && lost.loss._tag !== "ProtocolError" && (idempotent || !lost.sent)
             ? attempt(number + 1)
-            : Effect.fail(explain(lost, what, idempotent))
+            : Effect.fail(lost)
       )
     )
-  return attempt(1)
+  return link.persist(attempt(1), idempotent).pipe(
+    Effect.catchTag("Unanswered", (lost) => Effect.fail(explain(lost, what, idempotent)))
+  )
 }

@@ -128,5 +128,5 @@ export const openLane = (link: Link, request: RequestMessage): Effect.Effect<Lan
         ({ loss }) => number < MAX_ATTEMPTS && loss._tag !== "ProtocolError" ? attempt(number + 1) : Effect.fail(loss)
       )
     )
-  return attempt(1)
+  return link.persist(attempt(1), true)
 }

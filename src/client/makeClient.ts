@@ -33,7 +33,9 @@ export const makeClient = Effect.fnUntraced(function*(
     silenceMillis: Duration.toMillis(replyTimeout),
     compression: options.compression ?? "auto",
     onNotice,
-    onLost
+    onLost,
+    connections: options.connections,
+    retry: options.retry
   })
   const api = yield* makeApi(link, yield* deviceFor(address, options.knownHosts ?? defaultPath()))
   const keeping = { folder: sessionsFolder(options.stateFolder), address, device: api.session.device }
