@@ -25,7 +25,9 @@ export const decodeRefusal = (code: Code, bytes: Uint8Array): Refusal => {
   const { field, message, request_id, ...rest } = body.success
   return new Refusal({
     code,
-    message: plainText(message),
+    message: code === "2:unop"
+      ? `this server cannot do that, for it runs an older version of fip; it says: ${plainText(message)}`
+      : plainText(message),
     ...(field === undefined ? {} : { field: plainText(field) }),
     ...(request_id === undefined ? {} : { request_id: plainText(request_id) }),
     ...rest
