@@ -6,6 +6,9 @@
  *     host = "files.example.org"
  *     username = "alice_smith"
  *
+ *     [alias]
+ *     ll = "LIST --long"
+ *
  * The file is a person's: what `fip profile` changes is added to their text or cut out of it, and a change that would
  * alter anything else in it is not made.
  */
@@ -52,13 +55,16 @@ export type Profile = typeof Profile.Type
 
 const Config = Schema.Struct({
   default: Schema.optionalKey(Schema.String),
-  profile: Schema.optionalKey(Schema.Record(ProfileName, Profile))
+  profile: Schema.optionalKey(Schema.Record(ProfileName, Profile)),
+  /** What the shell knows by shorter names (ALIAS). */
+  alias: Schema.optionalKey(Schema.Record(Schema.String, Text))
 })
 
 export interface ClientConfig {
   readonly path: string
   readonly defaultProfile: string | undefined
   readonly profiles: ReadonlyMap<string, Profile>
+  readonly aliases: ReadonlyMap<string, string>
 }
 
 const decode = Schema.decodeUnknownResult(Config)
@@ -96,7 +102,7 @@ const configOf = Effect.fnUntraced(function*(file: TomlFile): Effect.fn.Return<C
       ? faultAt(file, keys.slice(0, -1), `${keys.join(".")} is missing`)
       : faultAt(file, keys, `${keys.join(".")}: ${message.replace(/^Expected/, "expected")}`)
   }
-  const { default: defaultProfile, profile = {} } = decoded.success
+  const { alias = {}, default: defaultProfile, profile = {} } = decoded.success
   const profiles = new Map(Object.entries(profile))
   if (defaultProfile !== undefined && !profiles.has(defaultProfile)) {
     return yield* faultAt(
@@ -105,7 +111,7 @@ const configOf = Effect.fnUntraced(function*(file: TomlFile): Effect.fn.Return<C
       `there is no profile "${defaultProfile}"${didYouMean(defaultProfile, profiles.keys())}`
     )
   }
-  return { path: file.path, defaultProfile, profiles }
+  return { path: file.path, defaultProfile, profiles, aliases: new Map(Object.entries(alias)) }
 })
 
 const empty = (path: string): TomlFile => ({ path, text: "", table: {} })

@@ -32,6 +32,8 @@ export interface Server {
   /** Asks a command of the user's own for the password. */
   readonly passwordCommand: Effect.Effect<Redacted.Redacted, UsageError> | undefined
   readonly profile: string | undefined
+  /** What the user's lines may begin with, on every server. */
+  readonly aliases: ReadonlyMap<string, string>
 }
 
 const URL_PREFIX = "fip://"
@@ -132,7 +134,16 @@ export const findServer = Effect.fnUntraced(function*(written: ServerName): Effe
   const username = written.username ?? (yield* fromEnvironment("FIP_USERNAME"))
   if (profile === undefined) {
     const port = yield* portOf(written.port)
-    return { host: name, port, username, knownHosts: undefined, passwordCommand: undefined, profile: undefined }
+    const { aliases } = config
+    return {
+      host: name,
+      port,
+      username,
+      knownHosts: undefined,
+      passwordCommand: undefined,
+      profile: undefined,
+      aliases
+    }
   }
   const { password_command: command } = profile
   return {
@@ -144,7 +155,8 @@ export const findServer = Effect.fnUntraced(function*(written: ServerName): Effe
     passwordCommand: command === undefined || (username !== undefined && username !== profile.username)
       ? undefined
       : runPasswordCommand(command),
-    profile: name
+    profile: name,
+    aliases: config.aliases
   }
 })
 

@@ -90,6 +90,7 @@ export const runOnServer = Effect.fnUntraced(function*(access: Access, input: Sh
     json,
     keepGoing,
     standardInput: yield* standardInput,
+    aliases: server.aliases,
     input
   }, clientLayer)
 })

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Redacted } from "effect"
+import { Deferred, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { once } from "node:events"
 import { PassThrough } from "node:stream"
 import { FipClient } from "../../src/client/FipClient.ts"
-import { Capture, fingerprint, recordingClient, runShell } from "../support/ShellHarness.ts"
+import { Capture, fingerprint, recordingClient, runShell, session } from "../support/ShellHarness.ts"
 import type { Call, HarnessOptions } from "../support/ShellHarness.ts"
 
 /** A person at a terminal: types, and waits until something is on the screen. */
@@ -33,6 +33,7 @@ class Person {
 
 const CTRL_C = "\u0003"
 const CTRL_D = "\u0004"
+const TAB = "\t"
 const UP = "\u001b[A"
 const PROMPT = "alice_smith@localhost:6090> "
 
@@ -130,13 +131,22 @@ describe("the shell at a terminal", { timeout: 10_000 }, () => {
 
   it.live("asks for the password of a user who was named at the start", () =>
     Effect.gen(function*() {
-      const { calls, left, person } = yield* sitDown({ username: "bob_jones" })
+      const said: Array<string> = []
+      const answers: HarnessOptions["answers"] = {
+        session: Effect.sync(() => said.length === 0 ? Option.none() : Option.some(session)),
+        login: (username, password) =>
+          Effect.sync(() => {
+            said.push(username, Redacted.value(password))
+            return session
+          })
+      }
+      const { left, person } = yield* sitDown({ username: "bob_jones", answers })
       yield* person.sees("Password of bob_jones: ")
       person.type("secret123\r")
       yield* person.sees(PROMPT)
       person.type(CTRL_D)
       yield* left
-      assert.deepStrictEqual(calls[0], ["login", "bob_jones", "secret123"])
+      assert.deepStrictEqual(said, ["bob_jones", "secret123"])
     }))
 
   it.live("brings back earlier lines, and never one with a password", () =>
@@ -182,6 +192,56 @@ describe("the shell at a terminal", { timeout: 10_000 }, () => {
       person.type(CTRL_D)
       yield* left
       assert.deepStrictEqual(calls, [["create", "a", ""], ["logout"]])
+    }))
+
+  it.live("Ctrl-C at an empty prompt says how to leave", () =>
+    Effect.gen(function*() {
+      const { left, person } = yield* sitDown()
+      yield* person.sees(PROMPT)
+      person.type(CTRL_C)
+      yield* person.sees("(BYE or Ctrl-D leaves)")
+      yield* person.sees(PROMPT)
+      person.type(CTRL_D)
+      assert.strictEqual(yield* left, 0)
+    }))
+
+  it.live("knows the aliases of the settings, and leaves out those that cannot be", () =>
+    Effect.gen(function*() {
+      const aliases = new Map([["mk", "CREATE"], ["read", "CREATE"]])
+      const { calls, left, person } = yield* sitDown({ aliases })
+      yield* person.sees("the alias read of your settings is left out: READ is a command")
+      yield* person.sees(PROMPT)
+      person.type("mk a\r")
+      yield* person.sees("created a")
+      person.type(CTRL_D)
+      yield* left
+      assert.deepStrictEqual(calls[0], ["create", "a", ""])
+    }))
+
+  it.live("Tab completes, also while the server does not answer, and never in a password", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown({ answers: { list: () => Stream.never } })
+      yield* person.sees(PROMPT)
+      person.type("REA")
+      yield* person.sees("REA")
+      person.type(TAB)
+      yield* person.sees("D ")
+      person.type("n")
+      yield* person.sees("n")
+      person.type(TAB)
+      person.type("otes.txt\r")
+      yield* person.sees("hello")
+      yield* person.sees(PROMPT)
+      person.type("AUTH bob_jones\r")
+      yield* person.sees("Password: ")
+      person.type("secret")
+      person.type(TAB)
+      person.type("123\r")
+      yield* person.sees("logged in")
+      person.type(CTRL_D)
+      yield* left
+      assert.deepStrictEqual(calls.find(([method]) => method === "login"), ["login", "bob_jones", "secret123"])
+      assert.deepStrictEqual(calls.find(([method]) => method === "open"), ["open", "notes.txt", {}])
     }))
 
   it.live("Ctrl-C cancels the command that runs, and the shell lives on", () =>
@@ -281,7 +341,7 @@ describe("the shell at a terminal", { timeout: 10_000 }, () => {
 
   it.live("a password that is never typed is a usage error", () =>
     Effect.gen(function*() {
-      const { left, person } = yield* sitDown({ username: "bob_jones" })
+      const { left, person } = yield* sitDown({ username: "bob_jones", answers: { session: Effect.succeedNone } })
       yield* person.sees("Password of bob_jones: ")
       person.keys.end()
       assert.strictEqual(yield* left, 2)

@@ -253,6 +253,7 @@ export const runShell = Effect.fnUntraced(function*(input: ShellInput, options: 
       password: options.password,
       json: options.json ?? false,
       history,
+      aliases: options.aliases,
       input
     },
     options.clientLayer ?? (() => Layer.succeed(FipClient, recordingClient(calls, options.answers)))

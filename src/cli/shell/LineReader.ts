@@ -120,7 +120,7 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
   readline.on("history", (history) => {
     const [latest] = history
     if (latest === undefined) return
-    if (typing !== "line" || !options.remembers(latest)) history.shift()
+    if (typing === "answer" || typing === "secret" || !options.remembers(latest)) history.shift()
     else options.history.add(latest)
   })
   readline.on("SIGINT", () => {
@@ -165,7 +165,13 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
         readline.prompt()
       }
       return next
-    })
+    }).pipe(
+      Effect.onInterrupt(() =>
+        Effect.sync(() => {
+          typing = undefined
+        })
+      )
+    )
 
   const above = (text: string): void => {
     if (typing === undefined) {

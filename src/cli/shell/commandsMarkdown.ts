@@ -21,7 +21,8 @@ that is no terminal it runs one command a line (\`#\` begins a comment) and stop
 - A line that ends in \`&\` runs beside the prompt: transfers and WATCH can. JOBS lists what runs, CANCEL ends one, WAIT
   waits. Nobody is asked anything on its behalf. BYE asks before it cancels what runs; Ctrl-D, a script and \`--\` wait for
   it, and its failure counts.
-- \`ALIAS ll='LIST --long'\` makes \`ll\` a beginning of lines; \`SOURCE file\` runs lines of a file.
+- \`ALIAS ll='LIST --long'\` makes \`ll\` a beginning of lines; \`SOURCE file\` runs lines of a file. Aliases for every shell at
+  a terminal stand in \`$XDG_CONFIG_HOME/fip/config.toml\`, in a table \`[alias]\`: \`ll = "LIST --long"\`.
 - \`-bye\` after any command leaves afterwards, whatever comes of it.
 - Results go to standard output, messages to standard error.
 

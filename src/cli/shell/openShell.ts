@@ -2,13 +2,14 @@
  * One run of the shell on one connection: connects, logs in when it was given who, runs a command, a script or a person's
  * lines, and ends its session. The result is the exit status; what went wrong has been reported by then.
  */
-import { Data, Effect, Latch, Layer, Option, type Redacted, Stream } from "effect"
+import { Data, Effect, Latch, Layer, Option, type Redacted, Result, Stream } from "effect"
 import path from "node:path"
 import { type ConnectError, type LocalFileError, NotLoggedIn, type TrustError } from "../../client/ClientError.ts"
 import type { ClientOptions } from "../../client/FipClient.ts"
 import { FipClient } from "../../client/FipClient.ts"
 import { formatHostPort } from "../../client/HostPort.ts"
 import { isPublic } from "./CommandLine.ts"
+import { aliasOf } from "./commands/alias.ts"
 import { StandardInput } from "./commands/standardInput.ts"
 import { commandTree } from "./commandTree.ts"
 import { completion, wordsOfKind } from "./Completion.ts"
@@ -53,6 +54,8 @@ export interface ShellOptions {
   readonly standardInput?: Stream.Stream<Uint8Array, LocalFileError> | undefined
   /** Where lines that are typed are kept. Default: `$XDG_STATE_HOME/fip/history`. */
   readonly history?: string | undefined
+  /** What a person has given names to, for lines that are typed. */
+  readonly aliases?: ReadonlyMap<string, string> | undefined
 }
 
 /** `FipClient.layer`, or a stand-in. */
@@ -151,11 +154,17 @@ const attended = Effect.fnUntraced(function*(options: ShellOptions, clientLayer:
   if (Option.isNone(context)) return ExitStatus.CANCELLED
   yield* note("connected: HELP lists the commands, Tab completes, BYE leaves")
   const workspace = yield* Workspace
+  for (const [name, text] of options.aliases ?? []) {
+    const alias = aliasOf(commandTree, name.toLowerCase(), text)
+    if (Result.isSuccess(alias)) workspace.aliases.set(name.toLowerCase(), alias.success)
+    else yield* note(`the alias ${name} of your settings is left out: ${alias.failure}`)
+  }
   const inBackground = Effect.gen(function*() {
     const people = Effect.suspend(() => wordsOfKind(commandTree, history.lines(), ValueKind.USER))
     const names = yield* completionNames(workspace, people)
     yield* Effect.forkScoped(
-      reader.completing((line) => completion(commandTree, workspace, line, names))
+      reader.completing((line) => completion(commandTree, workspace, line, names)),
+      { startImmediately: true }
     )
     yield* Effect.forkScoped(keepAlive(lost))
   })

@@ -11,15 +11,29 @@ import { localPath } from "../inputs.ts"
 import { RunSource, shellCommand } from "../ShellCommand.ts"
 import { tokenize } from "../Tokenizer.ts"
 import { ValueKind } from "../ValueKind.ts"
-import { Workspace } from "../Workspace.ts"
+import { type Alias, Workspace } from "../Workspace.ts"
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
+
+/** What a name can stand for; the failure is a sentence. */
+export const aliasOf = (root: Command.Command.Any, name: string, text: string): Result.Result<Alias, string> => {
+  if (!NAME.test(name)) return Result.fail("write name=line, such as ll='LIST --long'; a name has no blanks")
+  if (childrenOf(root).some((command) => command.name === name || command.alias === name)) {
+    return Result.fail(`${name.toUpperCase()} is a command: choose another name`)
+  }
+  const words = tokenize(text)
+  if (Result.isFailure(words)) return Result.fail(words.failure.message)
+  if (words.success.length === 0) return Result.fail("an alias stands for a line")
+  return Result.succeed({ text, words: words.success })
+}
 
 export const alias = (root: () => Command.Command.Any) =>
   shellCommand({
     name: "ALIAS",
     session: false,
-    summary: "Give a line, or the beginning of one, a name for as long as the shell runs; without one, list them all",
+    summary:
+      "Give a line, or the beginning of one, a name for as long as the shell runs ([alias] of config.toml: for " +
+      "every shell); without one, list them all",
     examples: [
       { command: "ALIAS ll='LIST --long'", description: "from then on, ll docs/ is LIST --long docs/" },
       { command: "ALIAS" }
@@ -44,16 +58,9 @@ export const alias = (root: () => Command.Command.Any) =>
       const equals = definition.value.indexOf("=")
       const name = definition.value.slice(0, Math.max(equals, 0)).toLowerCase()
       const text = definition.value.slice(equals + 1)
-      if (!NAME.test(name)) {
-        return yield* new UsageError({ message: "write name=line, such as ll='LIST --long'; a name has no blanks" })
-      }
-      if (childrenOf(root()).some((command) => command.name === name || command.alias === name)) {
-        return yield* new UsageError({ message: `${name.toUpperCase()} is a command: choose another name` })
-      }
-      const words = tokenize(text)
-      if (Result.isFailure(words)) return yield* new UsageError({ message: words.failure.message })
-      if (words.success.length === 0) return yield* new UsageError({ message: "an alias stands for a line" })
-      aliases.set(name, { text, words: words.success })
+      const made = aliasOf(root(), name, text)
+      if (Result.isFailure(made)) return yield* new UsageError({ message: made.failure })
+      aliases.set(name, made.success)
       return { code: "local:ok", message: `${name} is ${text}`, result: result() }
     })
   })
