@@ -6,9 +6,12 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { apiMarkdown } from "../docs/apiMarkdown.ts"
+import { docBlocks } from "../docs/docBlocks.ts"
 import { manPage } from "../src/cli/manPage.ts"
 import { resolveSettings } from "../src/cli/serverSettings.ts"
 import { defaults, RELOADABLE } from "../src/server/ServerConfig.ts"
+import { runLines } from "./support/ShellHarness.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const read = (path: string): string => readFileSync(join(root, path), "utf8")
@@ -93,6 +96,72 @@ describe("every page", () => {
     )
     assert.isAbove(named.length, 50)
     assert.deepStrictEqual(named.filter(({ name }) => !existsSync(join(root, name))), [])
+  })
+})
+
+describe("code in pages", () => {
+  it("in TypeScript is what is type-checked (npm run docs writes it)", () => {
+    const folder = "test/fixtures/blocks"
+    assert.deepStrictEqual(readdirSync(join(root, folder)).toSorted(), [...docBlocks().keys()].toSorted())
+    for (const [name, code] of docBlocks()) assert.strictEqual(read(`${folder}/${name}`), code, name)
+  })
+
+  it("for a terminal has only commands, flags and scripts that there are", () => {
+    const source = filesIn("src/cli", ".ts").map(read).join("\n")
+    const flags = new Set(
+      Array.from(source.matchAll(/(?:Flag\.[A-Z]\w+|withAlias)\("([\w-]+)"/g), ([, flag]) => flag).concat(
+        "help",
+        "version"
+      )
+    )
+    const commands = new Set(Array.from(source.matchAll(/Command\.make\(\s*"([\w-]+)"/g), ([, command]) => command))
+    const scripts = Object.keys(JSON.parse(read("package.json")).scripts)
+    let seen = 0
+    for (const { path, text } of pages) {
+      for (const [, code = ""] of text.matchAll(/^```sh\n([^]*?)^```$/gm)) {
+        for (const line of code.replaceAll("\\\n", " ").split("\n")) {
+          const [, script] = /\bnpm run ([\w-]+)/.exec(line) ?? []
+          if (script !== undefined) assert.include(scripts, script, `${path}: ${line}`)
+          const [, words = ""] = /(?:^|\s|[|;&(] *)(?:npx )?fip ((?:[a-z]|--)[^|;&#]*)/.exec(line) ?? []
+          if (words === "" || words.startsWith("fip ")) continue
+          seen += 1
+          const [command = ""] = words.split(/\s+/)
+          if (!command.startsWith("--")) assert.isTrue(commands.has(command), `${path}: ${line}`)
+          for (const [, flag = ""] of words.split(" -- ")[0]?.matchAll(/\s--([\w-]+)/g) ?? []) {
+            assert.isTrue(flags.has(flag), `${path}: --${flag} in ${line}`)
+          }
+        }
+      }
+    }
+    assert.isAbove(seen, 10)
+  })
+
+  it("in JSON is JSON", () => {
+    for (const { path, text } of pages) {
+      for (const [, code = ""] of text.matchAll(/^```json\n([^]*?)^```$/gm)) {
+        for (const line of code.trim().split("\n")) assert.doesNotThrow(() => JSON.parse(line), undefined, path)
+      }
+    }
+  })
+
+  it("of the shell has only commands that it takes", async () => {
+    const lines = pages.flatMap(({ path, text }) =>
+      Array.from(
+        text.matchAll(/^(?:\w+@)?[\w.]+:\d+(?:\/\S*)?> (.*)\n(Password:)?/gm),
+        ([, line = "", asks]) => ({ path, line: asks === undefined ? line : `${line} secret-password` })
+      )
+    )
+    assert.isAbove(lines.length, 15)
+    for (const { line, path } of lines) {
+      const { status, stderr } = await Effect.runPromise(runLines([line]))
+      assert.strictEqual(status, 0, `${path}: ${line}: ${stderr}`)
+    }
+  })
+})
+
+describe("docs/api.md", () => {
+  it("is what the library declares (npm run docs writes it)", { timeout: 120_000 }, async () => {
+    assert.isTrue(read("docs/api.md") === await apiMarkdown(), "run npm run docs")
   })
 })
 
