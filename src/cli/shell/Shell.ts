@@ -22,6 +22,7 @@ import { Jobs } from "./Jobs.ts"
 import { LineReader } from "./LineReader.ts"
 import { Output, OutputClosed } from "./Output.ts"
 import { makePager } from "./Pager.ts"
+import { Patterns, patternsOf } from "./Patterns.ts"
 import { printableLine } from "./printable.ts"
 import { Questions } from "./Questions.ts"
 import { JsonMode, note, reportFailure } from "./Report.ts"
@@ -68,7 +69,10 @@ const Paging = Context.Reference<Output["Service"] | undefined>("fip/cli/shell/P
 
 /** Runs a command in the foreground and reports it. */
 const runHere = Effect.fnUntraced(function*(line: CommandLine, words: ReadonlyArray<Word>) {
-  const failure = yield* attempt(line, words).pipe(Effect.provideService(RunSource, runSource))
+  const failure = yield* attempt(line, words).pipe(
+    Effect.provideService(RunSource, runSource),
+    Effect.provideService(Patterns, patternsOf(words))
+  )
   if (Option.isSome(failure)) yield* reportFailure(line.name, failure.value)
   return Option.match(failure, { onNone: () => ExitStatus.DONE, onSome: (failure) => failure.status })
 })

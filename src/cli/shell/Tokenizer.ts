@@ -4,11 +4,14 @@
  * between the quotes is the data.
  */
 import { Result } from "effect"
+import { quoteGlob } from "./Glob.ts"
 
 export interface Word {
   readonly text: string
   /** The word begins with a quote or a backslash: it is data, even where it looks like a flag. */
   readonly literal: boolean
+  /** The word as a pattern, where that is not its text: what was quoted stands for itself. */
+  readonly pattern?: string
 }
 
 /** A line that cannot be split. `position` counts from 1. */
@@ -40,6 +43,11 @@ const isBlank = (char: string): boolean => char === " " || char === "\t" || char
 const scan = (line: string, start: number): Scanned => {
   const first = line.charAt(start)
   let text = ""
+  let pattern = ""
+  const quote = (char: string): void => {
+    text += char
+    pattern += quoteGlob(char)
+  }
   let at = start
   let unfinished: Scanned["unfinished"]
   while (at < line.length && !isBlank(line.charAt(at))) {
@@ -50,21 +58,23 @@ const scan = (line: string, start: number): Scanned => {
       while (at < line.length && line.charAt(at) !== char) {
         const next = line.charAt(at + 1)
         if (char === "\"" && line.charAt(at) === "\\" && (next === "\"" || next === "\\")) at++
-        text += line.charAt(at)
+        quote(line.charAt(at))
         at++
       }
       if (at >= line.length) unfinished = { char, at: opened }
     } else if (char === "\\") {
       at++
       if (at >= line.length) unfinished = { char, at: at - 1 }
-      text += line.charAt(at)
+      quote(line.charAt(at))
     } else {
       text += char
+      pattern += char
     }
     at++
   }
   const literal = first === "'" || first === "\"" || first === "\\"
-  return { word: { text, literal }, start, end: Math.min(at, line.length), unfinished }
+  const word = { text, literal, ...(pattern === text ? {} : { pattern }) }
+  return { word, start, end: Math.min(at, line.length), unfinished }
 }
 
 const scanAll = (line: string): ReadonlyArray<Scanned> => {

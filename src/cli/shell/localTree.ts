@@ -59,8 +59,8 @@ const UNFINISHED = /^\.fip-[0-9a-f-]+\.(?:part|tmp)$/
 /** Files that are looked at, at once. */
 const STATS = 32
 
-const namedIn = (root: string, file: string): FileName => {
-  const parsed = parseFileName(path.relative(root, file).split(path.sep).join("/"))
+const named = (file: string, name: string): FileName => {
+  const parsed = parseFileName(name)
   if (parsed._tag === "Success") return parsed.success
   throw new LocalFileError({ path: file, message: `${file} cannot be stored: ${parsed.failure}` })
 }
@@ -76,10 +76,11 @@ const walkFolder = async (root: string, filter: Filter): Promise<LocalTree> => {
         skipped += entry.isFile() ? 0 : 1
         continue
       }
-      const name = namedIn(root, file)
+      const text = path.relative(root, file).split(path.sep).join("/").normalize("NFC")
       if (entry.isDirectory()) {
-        if (filter.enters(name)) folders.push(file)
-      } else if (filter.keeps(name)) {
+        if (filter.enters(text)) folders.push(file)
+      } else if (filter.keeps(text)) {
+        const name = named(file, text)
         const other = found.get(name)
         if (other !== undefined) {
           throw new LocalFileError({ path: file, message: `${other} and ${file} have one name on the server: ${name}` })
@@ -99,6 +100,19 @@ const walkFolder = async (root: string, filter: Filter): Promise<LocalTree> => {
   await Promise.all(Array.from({ length: STATS }, look))
   return { files: files.sort((a, b) => a.name < b.name ? -1 : 1), skipped }
 }
+
+/** One regular file, under its own name. */
+export const lookAt = (file: string): Effect.Effect<LocalFile, LocalFileError> =>
+  attempt(file, "cannot read", async () => {
+    const stats = await stat(file, { bigint: true })
+    if (!stats.isFile()) throw new LocalFileError({ path: file, message: `${file} is not a regular file` })
+    const name = named(file, path.basename(path.resolve(file)))
+    return { path: file, name, facts: factsOf(stats), attributes: attributesOf(stats) }
+  })
+
+/** The same, where there is one. */
+export const localFile = (file: string): Effect.Effect<LocalFile | undefined> =>
+  Effect.orElseSucceed(lookAt(file), () => undefined)
 
 /** All regular files below a folder that take part. */
 export const walk = (root: string, filter: Filter = everything): Effect.Effect<LocalTree, LocalFileError> =>

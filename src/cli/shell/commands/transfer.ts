@@ -6,22 +6,46 @@ import type { ClientError } from "../../../client/ClientError.ts"
 import type { UploadOptions } from "../../../client/FipClient.ts"
 import { FipClient } from "../../../client/FipClient.ts"
 import { type FileRef, formatFileRef, parseFileRef } from "../../../protocol/FileName.ts"
-import type { Written } from "../../../protocol/Request.ts"
+import type { FileInfo, Written } from "../../../protocol/Request.ts"
 import { TransferFailed, UsageError } from "../Failure.ts"
+import { filterFlags } from "../Filter.ts"
 import { formatBytes } from "../format.ts"
-import { connections, ifVersion, localPath, position, recursive, target, targetOf, version } from "../inputs.ts"
-import { kindOf, lastPart } from "../localTree.ts"
-import { formatPlace, type Place, placeArgument } from "../places.ts"
+import {
+  connections,
+  dryRun,
+  ifVersion,
+  localPath,
+  parsedHere,
+  position,
+  recursive,
+  target,
+  targetOf,
+  version
+} from "../inputs.ts"
+import { kindOf, lastPart, localFile, lookAt } from "../localTree.ts"
+import { localTimeOf, makeOverwrite, overwriteFlag, timeOf } from "../overwrite.ts"
+import { formatPlace, parsePlace, type Place } from "../places.ts"
 import { Progress, withProgress } from "../Progress.ts"
-import { JsonMode } from "../Report.ts"
+import { JsonMode, type Outcome } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
+import { isLocalPattern, isRemotePattern, sourceOf } from "../sources.ts"
+import { ValueKind } from "../ValueKind.ts"
 import { formatFolder, Workspace } from "../Workspace.ts"
 import { expected, writtenCode } from "./files.ts"
 import { STANDARD_INPUT, uploadStandardInput } from "./standardInput.ts"
-import { downloadTree, uploadTree } from "./trees.ts"
+import { downloadSeveral, downloadTree, uploadSeveral, uploadTree } from "./trees.ts"
 
 const SENT = "`owner`, `name`, `size`, `version`, `sha256` (hexadecimal, of the whole file)"
-const TREE = "; with `--recursive`, `files` (an array of these, each with `local`), `totals` (`files`, `bytes`)"
+const TREE =
+  "; of several files, `files` (an array of these, each with `local`), `totals` (`files`, `bytes`; `kept` where `--overwrite` left some). With `--dry-run`, `dry_run` and what would move; `kept` of one that `--overwrite` left"
+
+const writtenOf = ({ name, owner, sha256, size, version }: FileInfo): Written => ({
+  owner,
+  name,
+  size,
+  version,
+  ...(sha256 === undefined ? {} : { sha256 })
+})
 
 const failed = (progress: Progress) => (cause: ClientError) =>
   new TransferFailed({ moved: progress.moved, goesOn: true, cause })
@@ -58,41 +82,115 @@ const destination = Effect.fnUntraced(function*(local: string, place: Place | un
   )
 })
 
+/** The folder on the server that several files go into. */
+const folderOf = Effect.fnUntraced(function*(place: Place | undefined, recursive: boolean) {
+  if (place === undefined) return (yield* Workspace).folder
+  if (place.file !== undefined && !recursive) {
+    const message = `several files go into a folder: write ${formatPlace(place)}/`
+    return yield* new UsageError({ message })
+  }
+  return { owner: place.owner, prefix: place.prefix }
+})
+
+const placeOf = (text: string) =>
+  Effect.mapError(parsedHere(text, parsePlace), ({ message }) => new UsageError({ message }))
+
+const treeFlags = {
+  ...filterFlags,
+  overwrite: overwriteFlag,
+  dryRun
+}
+
+/** What is said of a file that stays as it is, or would be moved. */
+const notMoved = (
+  { kept, local, place, size }: {
+    readonly kept: boolean
+    readonly local: string
+    readonly place: string
+    readonly size: number
+  },
+  doing: string,
+  result: object
+): Outcome => ({
+  code: "local:ok",
+  message: kept ? `kept what is there: ${place}` : `would ${doing} ${local} to ${place} (${formatBytes(size)})`,
+  result: kept ? { ...result, kept } : { ...result, dry_run: true }
+})
+
 const upload = shellCommand({
   name: "UPLOAD",
-  summary: "Send a local file, or with --recursive a folder",
+  summary: "Send local files, or with --recursive folders",
   examples: [
     { command: "UPLOAD report.pdf" },
     { command: "UPLOAD report.pdf docs/2026.pdf" },
+    { command: "UPLOAD *.md *.json docs/", description: "into docs/; a name in quotes is no pattern" },
     { command: "UPLOAD photos --recursive", description: "to photos/…" },
-    { command: "UPLOAD photos backup/photos --recursive", description: "to backup/photos/…" }
+    { command: "UPLOAD photos backup/photos --recursive --exclude *.raw --overwrite older" }
   ],
   json: SENT + TREE,
   kind: "transfer",
   input: {
-    local: localPath("the file or folder to send"),
-    place: placeArgument("file", "its name on the server, or a folder that ends in /; the local name unless given")
-      .pipe(
-        Argument.optional
+    local: localPath("the file or folder to send, or a pattern: *.txt, docs/**/*.md"),
+    more: Argument.String("file").pipe(
+      Argument.withMetavar(ValueKind.FILE),
+      Argument.withDescription(
+        "the last word is its name on the server, or a folder that ends in /; words before it are more files to send"
       ),
-    recursive: recursive("a folder and every file under it"),
+      Argument.variadic()
+    ),
+    recursive: recursive("folders and every file under them"),
     connections,
-    ifVersion
+    ifVersion,
+    ...treeFlags
   },
-  run: Effect.fnUntraced(function*(input) {
-    const { ifVersion, local, recursive } = input
-    const place = Option.getOrUndefined(input.place)
-    if (local === STANDARD_INPUT) return yield* uploadStandardInput(place, expected(ifVersion))
-    if (recursive) {
-      if (Option.isSome(ifVersion)) return yield* new UsageError({ message: "--if-version is for one file" })
-      return yield* uploadTree(local, place)
+  run: Effect.fnUntraced(function*({ connections, ifVersion, local, more, ...options }) {
+    const { dryRun, overwrite, recursive } = options
+    const target = more.at(-1)
+    const place = target === undefined ? undefined : yield* placeOf(target)
+    if (local === STANDARD_INPUT && more.length < 2) {
+      if (dryRun || overwrite !== "always") {
+        return yield* new UsageError({
+          message: "--dry-run and --overwrite are for files: standard input is read once"
+        })
+      }
+      return yield* uploadStandardInput(place, expected(ifVersion))
     }
+    const sources = yield* Effect.forEach([local, ...more.slice(0, -1)], sourceOf)
+    const several = sources.length > 1 ||
+      (yield* isLocalPattern({ text: local, pattern: sources[0]?.pattern ?? local }))
+    if ((several || recursive) && Option.isSome(ifVersion)) {
+      return yield* new UsageError({ message: "--if-version is for one file" })
+    }
+    if (several) return yield* uploadSeveral(sources, yield* folderOf(place, recursive), options)
+    if (recursive) return yield* uploadTree(local, place, options)
     if ((yield* kindOf(local)) === "folder") {
       return yield* new UsageError({ message: `${local} is a folder: add --recursive` })
     }
     const file = yield* destination(local, place)
-    const connections = Option.getOrUndefined(input.connections)
-    return sent(local, file, yield* send(local, file, { mode: "write", connections, ...expected(ifVersion) }))
+    const write: UploadOptions = {
+      mode: "write",
+      connections: Option.getOrUndefined(connections),
+      ...expected(ifVersion)
+    }
+    if (overwrite === "always" && !dryRun) return sent(local, file, yield* send(local, file, write))
+    const client = yield* FipClient
+    const here = yield* lookAt(local)
+    const there = yield* client.queryFile(file).pipe(
+      Effect.map((found): FileInfo | undefined => found),
+      Effect.catchIf((error) => error._tag === "Refusal" && error.code === "2:nf", () => Effect.undefined)
+    )
+    const replaces = yield* makeOverwrite(overwrite)
+    const label = formatFileRef(file)
+    const kept = there !== undefined &&
+      !(yield* replaces({ target: label, sourceTime: localTimeOf(here), targetTime: timeOf(there) }))
+    const { size } = here.facts
+    if (kept) return notMoved({ kept, local, place: label, size }, "upload", writtenOf(there))
+    if (dryRun) return notMoved({ kept, local, place: label, size }, "upload", { name: file.name, size, local })
+    // Only what was looked at is replaced.
+    const seen: UploadOptions = there === undefined
+      ? { mode: "create" }
+      : { expectedVersion: write.expectedVersion ?? there.version }
+    return sent(local, file, yield* send(local, file, { ...write, ...seen }))
   })
 })
 
@@ -105,36 +203,69 @@ const localTarget = Effect.fnUntraced(function*(file: FileRef, local: string | u
     : local
 })
 
+/** The folder of this machine that several files go into. */
+const localFolder = Effect.fnUntraced(function*(local: string | undefined, recursive: boolean) {
+  if (local === undefined) return "."
+  if (local.endsWith("/") || local.endsWith(path.sep) || recursive || (yield* kindOf(local)) === "folder") return local
+  return yield* new UsageError({ message: `several files go into a folder: write ${local}/` })
+})
+
 const download = shellCommand({
   name: "DOWNLOAD",
-  summary: "Fetch a file to this machine, or with --recursive a folder; a file of that name is replaced",
+  summary: "Fetch files to this machine, or with --recursive folders; files of their names are replaced",
   examples: [
     { command: "DOWNLOAD docs/report.pdf" },
     { command: "DOWNLOAD ~alice/report.pdf alice.pdf" },
-    { command: "DOWNLOAD photos/ backup --recursive", description: "to backup/…" }
+    { command: "DOWNLOAD docs/*.pdf papers/", description: "a name in quotes is no pattern" },
+    { command: "DOWNLOAD photos/ backup --recursive --overwrite never", description: "to backup/…" }
   ],
   json: `${SENT}, \`local\` (the path it was written to)${TREE}`,
   kind: "transfer",
   input: {
-    place: placeArgument("file", "the file or folder to fetch"),
-    local: localPath("where to write it, or a folder to write it in; its own name unless given").pipe(
-      Argument.optional
+    place: Argument.String("file").pipe(
+      Argument.filter((text) => text !== "", () => "a file"),
+      Argument.withMetavar(ValueKind.FILE),
+      Argument.withDescription("the file or folder to fetch, or a pattern: docs/*.pdf, ~alice/**/*.md")
     ),
-    recursive: recursive("a folder and every file under it"),
+    more: Argument.String("local").pipe(
+      Argument.withMetavar(ValueKind.LOCAL),
+      Argument.withDescription(
+        "the last word is where to write it, or a folder to write it in; words before it are more files to fetch"
+      ),
+      Argument.variadic()
+    ),
+    recursive: recursive("folders and every file under them"),
     connections,
-    version: version.pipe(Flag.optional)
+    version: version.pipe(Flag.optional),
+    ...treeFlags
   },
-  run: Effect.fnUntraced(function*({ connections, local, place, recursive, version }) {
-    if (recursive) {
-      if (Option.isSome(version)) return yield* new UsageError({ message: "--version is for one file" })
-      return yield* downloadTree(place, Option.getOrUndefined(local))
+  run: Effect.fnUntraced(function*({ connections, more, place: text, version, ...options }) {
+    const { dryRun, overwrite, recursive } = options
+    const local = more.at(-1)
+    if (local === "") return yield* new UsageError({ message: "<local> must be a path on this machine, not \"\"" })
+    const sources = yield* Effect.forEach([text, ...more.slice(0, -1)], sourceOf)
+    const several = sources.length > 1 || sources.some(isRemotePattern)
+    if ((several || recursive) && Option.isSome(version)) {
+      return yield* new UsageError({ message: "--version is for one file" })
     }
+    if (several) return yield* downloadSeveral(sources, yield* localFolder(local, recursive), options)
+    const place = yield* placeOf(text)
+    if (recursive) return yield* downloadTree(place, local, options)
     if (place.file === undefined) {
       return yield* new UsageError({ message: `${formatPlace(place)} is a folder: add --recursive` })
     }
     const client = yield* FipClient
     const { file } = place
-    const destination = yield* localTarget(file, Option.getOrUndefined(local))
+    const destination = yield* localTarget(file, local)
+    if (overwrite !== "always" || dryRun) {
+      const there = yield* client.queryFile(file)
+      const here = yield* localFile(destination)
+      const replaces = yield* makeOverwrite(overwrite)
+      const kept = here !== undefined &&
+        !(yield* replaces({ target: destination, sourceTime: timeOf(there), targetTime: localTimeOf(here) }))
+      const moving = { kept, local: formatFileRef(file), place: destination, size: there.size }
+      if (kept || dryRun) return notMoved(moving, "download", { ...writtenOf(there), local: destination })
+    }
     const progress = new Progress()
     const result = yield* withProgress(
       progress,

@@ -1,0 +1,184 @@
+/**
+ * What the words of a transfer name: files of this machine, or of the server. A pattern names what it matches, and its
+ * matches keep the path that its wildcards stand for; one that matches nothing is an error. A folder is named with all
+ * that is in it, where `--recursive` says so.
+ */
+import { Effect, Stream } from "effect"
+import path from "node:path"
+import { FipClient } from "../../client/FipClient.ts"
+import type { Username } from "../../protocol/Identity.ts"
+import { refuse } from "../../protocol/Refusal.ts"
+import type { FileInfo } from "../../protocol/Request.ts"
+import { UsageError } from "./Failure.ts"
+import type { Filter } from "./Filter.ts"
+import { type Glob, isGlob, parseGlob, unquoteGlob } from "./Glob.ts"
+import { kindOf, lastPart, type LocalFile, lookAt, walk } from "./localTree.ts"
+import { Patterns } from "./Patterns.ts"
+import { parsePlace } from "./places.ts"
+import { filesUnder } from "./remoteTree.ts"
+import { inFolder, Workspace } from "./Workspace.ts"
+
+/** A word of the line. */
+export interface Source {
+  readonly text: string
+  readonly pattern: string
+}
+
+export const sourceOf = Effect.fnUntraced(function*(text: string): Effect.fn.Return<Source> {
+  return { text, pattern: (yield* Patterns).get(text) ?? text }
+})
+
+/** Whether the word is a pattern; a file of this machine with just that name comes first. */
+export const isLocalPattern = Effect.fnUntraced(function*({ pattern, text }: Source) {
+  return isGlob(pattern) && (yield* kindOf(text)) === "none"
+})
+
+export const isRemotePattern = ({ pattern }: Source): boolean => isGlob(pattern)
+
+/** A file that is named, and where it goes below the target folder. */
+export interface Named<File> {
+  readonly name: string
+  readonly file: File
+}
+
+/** The pattern behind its base, and what of that takes part. */
+const restOf = (pattern: string, base: number, filter: Filter, recursive: boolean) => {
+  const glob = parseGlob(pattern.split("/").slice(base).join("/"))
+  const keeps = (name: string): boolean => {
+    const parts = name.split("/")
+    return filter.keeps(name) &&
+      (glob.matches(parts) || (recursive && parts.some((_, depth) => depth > 0 && glob.matches(parts.slice(0, depth)))))
+  }
+  const enters = (folder: string): boolean => {
+    const parts = folder.split("/")
+    return filter.enters(folder) &&
+      (glob.reaches(parts) || (recursive && parts.some((_, depth) => glob.matches(parts.slice(0, depth + 1)))))
+  }
+  return { keeps, enters }
+}
+
+const noMatch = (text: string, recursive: boolean): string =>
+  `no such file: nothing matches ${text}${recursive ? "" : " (folders are matched with --recursive)"}`
+
+export interface LocalSources {
+  readonly files: ReadonlyArray<Named<LocalFile>>
+  readonly skipped: number
+}
+
+const localSource = Effect.fnUntraced(function*(source: Source, filter: Filter, recursive: boolean) {
+  const { pattern, text } = source
+  if (yield* isLocalPattern(source)) {
+    const { base } = parseGlob(pattern)
+    const root = base.length === 0 ? "." : base.join("/") || "/"
+    const { files, skipped } = yield* walk(root, restOf(pattern, base.length, filter, recursive))
+    if (files.length === 0) return yield* new UsageError({ message: noMatch(text, recursive) })
+    return { files: files.map((file) => ({ name: file.name, file })), skipped }
+  }
+  if ((yield* kindOf(text)) !== "folder") {
+    const file = yield* lookAt(text)
+    return { files: filter.keeps(file.name) ? [{ name: file.name, file }] : [], skipped: 0 }
+  }
+  if (!recursive) return yield* new UsageError({ message: `${text} is a folder: add --recursive` })
+  const { files, skipped } = yield* walk(text, filter)
+  const folder = path.basename(path.resolve(text))
+  return { files: files.map((file) => ({ name: `${folder}/${file.name}`, file })), skipped }
+})
+
+/** The files of this machine that the words name. */
+export const localSources = Effect.fnUntraced(function*(
+  sources: ReadonlyArray<Source>,
+  filter: Filter,
+  recursive: boolean
+) {
+  const all: Array<Named<LocalFile>> = []
+  let skipped = 0
+  for (const source of sources) {
+    const found = yield* localSource(source, filter, recursive)
+    all.push(...found.files)
+    skipped += found.skipped
+  }
+  return { files: yield* withoutDoubles(all, ({ path }) => path), skipped }
+})
+
+/** Two files of one name would replace each other. One that is named twice is one. */
+const withoutDoubles = Effect.fnUntraced(function*<File>(
+  all: ReadonlyArray<Named<File>>,
+  labelOf: (file: File) => string
+) {
+  const byName = new Map<string, Named<File>>()
+  for (const one of all) {
+    const other = byName.get(one.name)
+    if (other !== undefined && path.resolve(labelOf(other.file)) !== path.resolve(labelOf(one.file))) {
+      const [first, second] = [labelOf(other.file), labelOf(one.file)]
+      return yield* new UsageError({ message: `${first} and ${second} would both become ${one.name}` })
+    }
+    byName.set(one.name, one)
+  }
+  return [...byName.values()].sort((a, b) => a.name < b.name ? -1 : 1)
+})
+
+/** Files of the server below a folder; `deep`: in the folders in it, too. */
+const listed = Effect.fnUntraced(function*(owner: Username | undefined, prefix: string, deep: boolean) {
+  if (deep) return yield* filesUnder({ owner, prefix })
+  const client = yield* FipClient
+  const files: Array<FileInfo> = []
+  yield* Stream.runForEach(client.list({ owner, prefix }), (entry) =>
+    Effect.sync(() => {
+      if (entry._tag === "File") files.push(entry.file)
+    }))
+  return files
+})
+
+const isDeep = (glob: Glob, pattern: string, recursive: boolean): boolean =>
+  recursive || pattern.split("/").length > glob.base.length + 1 || pattern.endsWith("**")
+
+const remoteSource = Effect.fnUntraced(function*({ pattern, text }: Source, filter: Filter, recursive: boolean) {
+  const usage = (fault: string) => new UsageError({ message: `"${text}": ${fault}` })
+  const { folder } = yield* Workspace
+  const here = yield* Effect.mapError(Effect.fromResult(inFolder(folder, pattern)), usage)
+  const client = yield* FipClient
+  if (isGlob(pattern)) {
+    const [, user, names = ""] = /^(?:~([^/]*)\/)?(.*)$/s.exec(here) ?? []
+    const place = yield* Effect.mapError(Effect.fromResult(parsePlace(user === undefined ? "/" : `~${user}`)), usage)
+    const glob = parseGlob(names)
+    const prefix = glob.base.map((part) => `${part}/`).join("")
+    const { keeps } = restOf(names, glob.base.length, filter, recursive)
+    const literal = unquoteGlob(names)
+    const found = (yield* listed(place.owner, prefix, isDeep(glob, names, recursive))).flatMap((file) => {
+      const name = file.name.startsWith(prefix) ? file.name.slice(prefix.length) : ""
+      return keeps(name) || file.name === literal ? [{ name, file }] : []
+    })
+    return found.length === 0 ? yield* refuse("2:nf", noMatch(text, recursive)) : found
+  }
+  const place = yield* Effect.mapError(
+    Effect.fromResult(parsePlace(unquoteGlob(here))),
+    usage
+  )
+  if (place.file !== undefined && !recursive) {
+    const file = yield* client.queryFile(place.file)
+    return [{ name: lastPart(file.name), file }]
+  }
+  const name = formatName(place.prefix)
+  if (!recursive) return yield* new UsageError({ message: `${text} is a folder: add --recursive` })
+  const files = (yield* filesUnder(place)).flatMap((file) => {
+    const below = file.name.startsWith(place.prefix) ? file.name.slice(place.prefix.length) : ""
+    return filter.keeps(below) ? [{ name: `${name}${below}`, file }] : []
+  })
+  if (files.length > 0) return files
+  if (place.file === undefined) return yield* refuse("2:nf", `there are no files under ${text}`)
+  const file = yield* client.queryFile(place.file)
+  return [{ name: lastPart(file.name), file }]
+})
+
+const formatName = (prefix: string): string => prefix === "" ? "" : `${lastPart(prefix)}/`
+
+/** The files of the server that the words name. */
+export const remoteSources = Effect.fnUntraced(function*(
+  sources: ReadonlyArray<Source>,
+  filter: Filter,
+  recursive: boolean
+) {
+  const all: Array<Named<FileInfo>> = []
+  for (const source of sources) all.push(...yield* remoteSource(source, filter, recursive))
+  return yield* withoutDoubles(all, (file) => `~${file.owner}/${file.name}`)
+})
