@@ -1,0 +1,92 @@
+/**
+ * What the compiler knows of the library's surface: `npm run check` fails when something here does not compile, and when
+ * something compiles that is marked as an error. Nothing of it runs.
+ */
+import { Effect, type Layer, Redacted, Stream } from "effect"
+import {
+  type ChangeInfo,
+  type ClientError,
+  type ConnectError,
+  FipClient,
+  type LocalFileError,
+  type Refusal,
+  type RefusalCode,
+  type TransferError,
+  type TrustError
+} from "fip"
+import { connect, type Fip } from "fip/promise"
+import { layerTest, type TestServer, type TestServerError } from "fip/testing"
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
+/** Compiles only with `true`. */
+const holds = <_ extends true>(): void => {}
+
+export const layers = (): void => {
+  const client = FipClient.layer({ host: "localhost", connections: 4, retry: { times: 3 } })
+  holds<Same<typeof client, Layer.Layer<FipClient, ConnectError | TrustError | LocalFileError>>>()
+  holds<Same<typeof layerTest, Layer.Layer<FipClient | TestServer, TestServerError | ClientError>>>()
+  // @ts-expect-error a server has a host
+  FipClient.layer({ port: 6090 })
+}
+
+export const errors = Effect.gen(function*() {
+  const fip = yield* FipClient
+  holds<Same<Stream.Error<ReturnType<typeof fip.read>>, TransferError>>()
+  // Every failure has a tag, and with all of them caught there is none left.
+  const size = fip.queryStorage.pipe(
+    Effect.map(({ bytes_used }) => bytes_used),
+    Effect.catchTags({
+      Refusal: (refusal) => Effect.succeed(refusal.retry_after_ms ?? 0),
+      ConnectError: () => Effect.succeed(0),
+      ConnectionLost: () => Effect.succeed(0),
+      TrustError: ({ presented }) => Effect.succeed(presented.length),
+      NotLoggedIn: () => Effect.succeed(0),
+      ProtocolError: () => Effect.succeed(0)
+    })
+  )
+  holds<Same<typeof size, Effect.Effect<number>>>()
+})
+
+export const isMissing = ({ code }: Refusal): boolean => code === "2:nf"
+// @ts-expect-error there is no such code
+export const isNothing = ({ code }: Refusal): boolean => code === "2:nothing"
+// @ts-expect-error codes of success are no refusals
+export const success: RefusalCode = "1:read"
+
+export const content = Effect.gen(function*() {
+  const fip = yield* FipClient
+  yield* fip.write("a", "text")
+  yield* fip.write("a", new Uint8Array(1), { expectedVersion: 1 })
+  yield* fip.write("a", Stream.make(new Uint8Array(1)))
+  yield* fip.write("a", fip.read("b", { position: 1, limit: 2, version: 3 }))
+  // @ts-expect-error a number is no content
+  yield* fip.write("a", 1)
+  // @ts-expect-error a stream of text has to be encoded first
+  yield* fip.write("a", Stream.make("text"))
+  // @ts-expect-error a secret is not shown
+  yield* fip.login("alice", "password")
+  yield* fip.login("alice", Redacted.make("password"))
+})
+
+export const sharing = Effect.gen(function*() {
+  const fip = yield* FipClient
+  yield* fip.grant("bob", "docs/", "MANAGE", { durationMs: 1000 })
+  // @ts-expect-error nobody is made the owner by a grant
+  yield* fip.grant("bob", "docs/", "OWNER")
+  const { grants } = yield* fip.queryPermission("docs/")
+  for (const { role } of grants) holds<Same<typeof role, "READ" | "EDIT" | "MANAGE">>()
+  const changes = fip.watch({ prefix: "docs/" })
+  holds<Same<Stream.Success<typeof changes>, ChangeInfo>>()
+})
+
+export const promises = async (): Promise<void> => {
+  await using fip = await connect({ host: "localhost", username: "alice", password: "secret" })
+  holds<Same<typeof fip, Fip>>()
+  const text = await fip.read("a").text()
+  holds<Same<typeof text, string>>()
+  for await (const chunk of fip.read("a")) holds<Same<typeof chunk, Uint8Array>>()
+  for await (const { kind } of fip.watch()) holds<Same<typeof kind, ChangeInfo["kind"]>>()
+  await fip.write("a", fip.read("b"))
+  // @ts-expect-error without Effect a password is a string
+  await fip.login("alice", Redacted.make("password"))
+}
