@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime } from "effect"
 import * as fc from "fast-check"
-import { formatBytes, formatSeconds, formatTable, formatTime } from "../../src/cli/shell/format.ts"
+import { formatBytes, formatPairs, formatSeconds, formatTable, formatTime } from "../../src/cli/shell/format.ts"
 import { printable, printableJson, printableLine } from "../../src/cli/shell/printable.ts"
 
 describe("sizes", () => {
@@ -89,5 +89,16 @@ describe("printable text", () => {
     fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => {
       assert.strictEqual(JSON.parse(printableJson(JSON.stringify(text))), text)
     }))
+  })
+})
+
+describe("pairs in a terminal", () => {
+  it("go on below themselves, and stay whole where a word is wider", () => {
+    const pairs = [["a", "one two three four five six seven"], ["long", `x ${"y".repeat(30)} z`]] as const
+    assert.strictEqual(
+      formatPairs(pairs, 26),
+      ["a     one two three four", "      five six seven", "long  x", `      ${"y".repeat(30)}`, "      z"].join("\n")
+    )
+    assert.strictEqual(formatPairs(pairs).split("\n").length, 2)
   })
 })

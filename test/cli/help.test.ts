@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises"
 import path from "node:path"
 import { commandsMarkdown } from "../../src/cli/shell/commandsMarkdown.ts"
 import { commandTree } from "../../src/cli/shell/commandTree.ts"
-import { commandHelps } from "../../src/cli/shell/help.ts"
+import { commandHelps, overview } from "../../src/cli/shell/help.ts"
 import { runLines } from "../support/ShellHarness.ts"
 
 /** Every command, as docs/commands.md has it. */
@@ -91,5 +91,18 @@ describe("docs/commands.md", () => {
       const page = yield* commandsMarkdown()
       for (const name of NAMES) assert.include(page, `\n### ${name}\n`)
       assert.strictEqual(page.match(/^`result`: /gm)?.length, NAMES.length)
+    }))
+})
+
+const plain = (text: string) => text.replaceAll(/\s+/g, " ")
+
+describe("HELP at a terminal", () => {
+  it.effect("fits it, every command under its group", () =>
+    Effect.gen(function*() {
+      const helps = yield* commandHelps(commandTree)
+      const lines = overview(helps, 80).split("\n")
+      for (const line of lines.slice(0, -1)) assert.isAtMost(line.length, 80, line)
+      for (const name of NAMES) assert.isTrue(lines.some((line) => line.startsWith(`  ${name} `)), name)
+      assert.strictEqual(plain(lines.join(" ")), plain(overview(helps)))
     }))
 })

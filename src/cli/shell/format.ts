@@ -151,6 +151,35 @@ export const formatTable = (
     .join("\n")
 }
 
-/** Names and what they stand for, one pair a line. */
-export const formatPairs = (pairs: ReadonlyArray<readonly [name: string, value: string]>): string =>
-  formatTable([{ title: "" }, { title: "" }], pairs)
+/** Text in lines of at most `width` columns, broken at blanks; a word that is wider stays whole. */
+const wrap = (text: string, width: number): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  let line = ""
+  for (const word of text.split(" ")) {
+    if (line !== "" && widthOf(line) + 1 + widthOf(word) > width) {
+      lines.push(line)
+      line = word
+    } else {
+      line = line === "" ? word : `${line} ${word}`
+    }
+  }
+  return [...lines, line]
+}
+
+/** What is explained gets no narrower than this, however wide the names are. */
+const LEAST_WRAPPED = 20
+
+/** Names and what they stand for, one pair a line; within `width`, the second goes on below itself. */
+export const formatPairs = (
+  pairs: ReadonlyArray<readonly [name: string, value: string]>,
+  width = Number.POSITIVE_INFINITY
+): string => {
+  const names = pairs.reduce((widest, [name]) => Math.max(widest, widthOf(printableLine(name))), 0)
+  const room = Math.max(LEAST_WRAPPED, width - names - 2)
+  return formatTable(
+    [{ title: "" }, { title: "" }],
+    pairs.flatMap(([name, value]) =>
+      wrap(printableLine(value), room).map((line, index) => [index === 0 ? name : "", line])
+    )
+  )
+}

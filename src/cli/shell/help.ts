@@ -54,13 +54,16 @@ export const commandHelps = Effect.fnUntraced(function*(root: Command.Command.An
   return helps
 })
 
-/** One line for each command, under the names of the groups. */
-export const overview = (helps: ReadonlyArray<CommandHelp>): string => {
-  const table = formatPairs(helps.map((help) => [`  ${help.name}`, help.summary])).split("\n")
+/** Every command and what it does, under the names of the groups, in a terminal of this width. */
+export const overview = (helps: ReadonlyArray<CommandHelp>, width?: number): string => {
+  const table = formatPairs(helps.map((help) => [`  ${help.name}`, help.summary]), width).split("\n")
   const lines: Array<string> = []
+  let at = 0
   helps.forEach((help, index) => {
     if (help.group !== helps[index - 1]?.group) lines.push(...(index === 0 ? [] : [""]), help.group)
-    lines.push(table[index] ?? "")
+    lines.push(table[at++] ?? "")
+    // What a summary goes on with stands below it, behind nothing.
+    while (table[at]?.startsWith("   ")) lines.push(table[at++] ?? "")
   })
   return [
     ...lines,
@@ -69,16 +72,20 @@ export const overview = (helps: ReadonlyArray<CommandHelp>): string => {
   ].join("\n")
 }
 
-const section = (title: string, pairs: ReadonlyArray<readonly [string, string]>): ReadonlyArray<string> =>
-  pairs.length === 0 ? [] : ["", title, ...formatPairs(pairs).split("\n").map((line) => `  ${line}`)]
+const section = (
+  title: string,
+  pairs: ReadonlyArray<readonly [string, string]>,
+  width = Number.POSITIVE_INFINITY
+): ReadonlyArray<string> =>
+  pairs.length === 0 ? [] : ["", title, ...formatPairs(pairs, width - 2).split("\n").map((line) => `  ${line}`)]
 
-/** One command in full. */
-export const page = (help: CommandHelp): string => {
+/** One command in full, in a terminal of this width. */
+export const page = (help: CommandHelp, width?: number): string => {
   return [
     help.usage,
     help.summary,
-    ...section("arguments", help.arguments),
-    ...section("flags", help.flags),
+    ...section("arguments", help.arguments, width),
+    ...section("flags", help.flags, width),
     "",
     "examples",
     ...help.examples.flatMap((example) => [

@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { Argument, Command } from "effect/cli"
 import { UsageError } from "../Failure.ts"
 import { commandHelps, overview, page } from "../help.ts"
+import { Output } from "../Output.ts"
 import { shellCommand } from "../ShellCommand.ts"
 import { ValueKind } from "../ValueKind.ts"
 
@@ -28,7 +29,8 @@ export const helpCommand = (root: () => Command.Command.Any) =>
         return yield* new UsageError({ message: `there is no command "${words.join(" ")}": HELP lists them all` })
       }
       const result = { commands: chosen.map(({ group, name, summary, usage }) => ({ name, group, usage, summary })) }
-      const text = title === "" ? overview(all) : chosen.map(page).join("\n\n")
+      const width = yield* (yield* Output).resultColumns
+      const text = title === "" ? overview(all, width) : chosen.map((help) => page(help, width)).join("\n\n")
       return { code: "local:ok", message: "help", result, text }
     })
   }).pipe(Command.withAlias("?"))
