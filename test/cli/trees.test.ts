@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { mkdir, readdir, readFile, symlink, truncate, writeFile } from "node:fs/promises"
@@ -275,6 +276,48 @@ describe("progress", () => {
       yield* runCommand(["REPLACEFROM", "a", "f"], { stderr, answers: upload })
       assert.include(stderr.text, "\r\u001b[K512 KiB of 1.0 MiB (50%)")
       assert.include(stderr.text, "\r\u001b[Kuploaded a to f")
+    }))
+
+  it.live("is as wide as the terminal, with the file that is under way", () =>
+    Effect.gen(function*() {
+      const folder = yield* temporaryFolder
+      const name = `${"a long name ".repeat(8)}end.txt`
+      yield* put(path.join(folder, name))
+      yield* Effect.promise(() => truncate(path.join(folder, name), 1024 * 1024))
+      const stderr = new Capture(true)
+      yield* runCommand(["UPLOAD", folder, "x", "-r"], { stderr, answers: upload })
+      const lines = stderr.text.split("\r\u001b[K").filter((line) => line.includes(" of 1 files"))
+      assert.match(lines[0] ?? "", /^0 of 1 files {2}512 KiB of 1\.0 MiB \(50%\).* {2}x\/a lo.*…\S*txt 50%$/)
+      for (const line of lines) assert.isAtMost(line.length, 79)
+    }))
+
+  it.effect("is a line now and then when that is none, of what takes long", () =>
+    Effect.gen(function*() {
+      const stderr = new Capture()
+      const answers: Partial<FipClientShape> = {
+        upload: (_local, _file, options) =>
+          Effect.gen(function*() {
+            for (let second = 1; second <= 100; second++) {
+              yield* Effect.sleep("1 second")
+              options?.onProgress?.({ bytes: second * 1024, total: 102_400 })
+            }
+            return { ...info("f"), sha256 }
+          })
+      }
+      const run = yield* Effect.forkChild(runCommand(["REPLACEFROM", "a", "f"], { stderr, answers }))
+      yield* Effect.yieldNow
+      while (run.pollUnsafe() === undefined) yield* TestClock.adjust("1 second")
+      const lines = stderr.text.split("\n").filter((line) => line.includes(" of 100 KiB"))
+      assert.strictEqual(lines.length, 3)
+      assert.match(lines[1] ?? "", /^\d+\.\d KiB of 100 KiB \(\d\d%\), 1\.0 KiB\/s, 1:0\d left$/)
+      assert.notInclude(stderr.text, "\r")
+    }))
+
+  it.live("is silent with --json", () =>
+    Effect.gen(function*() {
+      const stderr = new Capture(true)
+      yield* runCommand(["REPLACEFROM", "a", "f"], { stderr, answers: upload, json: true })
+      assert.strictEqual(stderr.text, "")
     }))
 
   it.live("is silent when it is none", () =>

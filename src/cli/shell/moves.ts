@@ -63,13 +63,13 @@ export const moveAll = Effect.fnUntraced(function*(moves: ReadonlyArray<Move>, o
     Effect.forEach(
       moves,
       (move) =>
-        places.withPermits(placesOf(move))(moveOne(client, move, options, progress.forFile())).pipe(
+        places.withPermits(placesOf(move))(moveOne(client, move, options, progress.forFile(move.file.name))).pipe(
           Effect.tap((written) => onMoved(move, written)),
           Effect.mapBoth({
             onFailure: (cause) =>
               new TransferFailed({ file: formatFileRef(move.file), moved: progress.moved, goesOn: true, cause }),
             onSuccess: (written): Moved => {
-              progress.fileDone()
+              progress.fileDone(move.file.name)
               return { ...written, local: move.local }
             }
           })
