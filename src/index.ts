@@ -12,6 +12,9 @@
  * `message` is a sentence that a person can act on. Content goes in and comes out as `Stream`s of bytes of any length,
  * in constant memory, and a whole file is checked by hash on both ends.
  *
+ * `FipClient.layerProfile` takes the server from the profiles of whoever runs the program, and the session that `fip login`
+ * has left; `fip/promise` has the same client for programs without Effect, `fip/testing` a server for tests.
+ *
  * **Gotchas**
  *
  * A session begins with `login` and lives on at the server when the client closes, until `logout` or its expiry.

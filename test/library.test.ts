@@ -2,7 +2,9 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Duration, Effect, Stream } from "effect"
 import { existsSync } from "node:fs"
-import { dirname } from "node:path"
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
 import { FipClient } from "../src/index.ts"
 import { connect, ConnectError, type Fip, LocalFileError, NotLoggedIn, Refusal } from "../src/promise.ts"
 import { layerTest, TEST_PASSWORD, TestServer } from "../src/testing.ts"
@@ -156,6 +158,46 @@ describe("the library", () => {
           })())
           await ended
           await failure(other.queryUser())
+        })
+      }))
+
+    it.effect("connects to the server of a profile, with the session that is kept for it", () =>
+      Effect.gen(function*() {
+        const { clientOptions: { knownHosts, port, stateFolder }, newUser } = yield* TestServer
+        const settings = yield* Effect.acquireRelease(
+          Effect.promise(() => mkdtemp(join(tmpdir(), "fip-test-"))),
+          (folder) => Effect.promise(() => rm(folder, { recursive: true }))
+        )
+        yield* Effect.promise(async () => {
+          await mkdir(join(settings, "fip"))
+          await writeFile(
+            join(settings, "fip/config.toml"),
+            `default = "work"\n[profile.work]\nhost = "127.0.0.1"\nport = ${port}\nknown_hosts = "${knownHosts}"\n`
+          )
+        })
+        yield* Effect.acquireRelease(
+          Effect.sync(() => {
+            const before = process.env["XDG_CONFIG_HOME"]
+            process.env["XDG_CONFIG_HOME"] = settings
+            return before
+          }),
+          (before) =>
+            Effect.sync(() => {
+              if (before === undefined) delete process.env["XDG_CONFIG_HOME"]
+              else process.env["XDG_CONFIG_HOME"] = before
+            })
+        )
+        yield* (yield* newUser("profile_user")).keepSession
+        const asked = Effect.flatMap(FipClient, ({ queryUser }) => queryUser)
+        for (const name of ["work", undefined]) {
+          const user = yield* Effect.provide(asked, FipClient.layerProfile(name, { stateFolder }))
+          assert.strictEqual(user.username, "profile_user")
+        }
+        const wrong = yield* Effect.flip(Effect.provide(asked, FipClient.layerProfile("wrok")))
+        assert.match(wrong.message, /there is no profile "wrok" in .*config\.toml.*work/)
+        yield* Effect.promise(async () => {
+          await using fip = await connect({ profile: "work", stateFolder })
+          assert.strictEqual((await fip.queryUser()).username, "profile_user")
         })
       }))
 

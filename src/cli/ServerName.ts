@@ -8,9 +8,9 @@
 import { Config, Effect, Redacted } from "effect"
 import { execFile } from "node:child_process"
 import { isIPv6 } from "node:net"
+import { type ClientConfig, clientConfig, pathInConfig, type Profile } from "../client/ClientConfig.ts"
+import { didYouMean } from "../platform/nearest.ts"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
-import { type ClientConfig, clientConfig, pathInConfig, type Profile } from "./ClientConfig.ts"
-import { didYouMean } from "./nearest.ts"
 import { UsageError } from "./shell/Failure.ts"
 
 /** A server as it was written. */

@@ -2,11 +2,11 @@
 import { Effect } from "effect"
 import { Flag } from "effect/cli"
 import type { LocalFileError } from "../client/ClientError.ts"
+import type { TomlFault } from "../platform/TomlFile.ts"
 import { ExitStatus, failureOf, type UsageError } from "./shell/Failure.ts"
 import { Output } from "./shell/Output.ts"
 import { JsonMode, type Outcome, reportFailure, reportOutcome } from "./shell/Report.ts"
 import { ShellExit } from "./ShellExit.ts"
-import type { TomlFault } from "./TomlFile.ts"
 
 export const jsonFlag = Flag.Boolean("json").pipe(
   Flag.withDescription("print one JSON object"),

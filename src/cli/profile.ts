@@ -1,8 +1,6 @@
 /** `fip profile`: servers under names of one's own, in the client's settings (ClientConfig.ts). */
 import { Effect, Option, Result, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { normalise } from "../client/HostPort.ts"
-import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import {
   addProfile,
   type ClientConfig,
@@ -11,9 +9,11 @@ import {
   ProfileName,
   removeProfile,
   setDefaultProfile
-} from "./ClientConfig.ts"
+} from "../client/ClientConfig.ts"
+import { normalise } from "../client/HostPort.ts"
+import { didYouMean } from "../platform/nearest.ts"
+import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import { jsonFlag, runLocally } from "./localCommand.ts"
-import { didYouMean } from "./nearest.ts"
 import { parseServerName, portOf } from "./ServerName.ts"
 import { UsageError } from "./shell/Failure.ts"
 import { formatPairs, formatTable } from "./shell/format.ts"

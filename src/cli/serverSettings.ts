@@ -15,8 +15,8 @@ import {
 } from "effect"
 import { homedir } from "node:os"
 import { join, resolve } from "node:path"
+import { didYouMean } from "../platform/nearest.ts"
 import { defaults, type ServerSettings } from "../server/ServerConfig.ts"
-import { didYouMean } from "./nearest.ts"
 import { type ConfigFile, readConfigFile, SettingsError } from "./settings/configFile.ts"
 import {
   CHOICES,

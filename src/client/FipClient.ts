@@ -4,8 +4,9 @@
  *
  * A file is named by a string as in the shell, `notes.txt` or `~alice/notes.txt`, or by a `FileRef`.
  */
-import { Context, type Duration, type Effect, Layer } from "effect"
+import { Context, type Duration, Effect, Layer } from "effect"
 import type { Fingerprint } from "../protocol/Identity.ts"
+import { optionsOf } from "./ClientConfig.ts"
 import type { ConnectError, LocalFileError, RequestError, TrustError } from "./ClientError.ts"
 import { makeClient } from "./makeClient.ts"
 import type { AccountMethods } from "./methods/account.ts"
@@ -82,4 +83,17 @@ export class FipClient extends Context.Service<FipClient, FipClientShape>()("fip
   static readonly layer = (
     options: ClientOptions
   ): Layer.Layer<FipClient, ConnectError | TrustError | LocalFileError> => Layer.effect(FipClient, makeClient(options))
+
+  /**
+   * Connects to the server of a profile, or of the default one, with its known hosts, and with the session that
+   * `fip login` has left for it: a program then needs no password. `options` go before what the profile says.
+   */
+  static readonly layerProfile = (
+    name?: string,
+    options: Omit<ClientOptions, "host" | "port"> = {}
+  ): Layer.Layer<FipClient, ConnectError | TrustError | LocalFileError> =>
+    Layer.effect(
+      FipClient,
+      Effect.flatMap(optionsOf(name), (profile) => makeClient({ ...profile, ...options }))
+    )
 }

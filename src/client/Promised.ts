@@ -13,13 +13,19 @@ import { type ClientOptions, FipClient, type FipClientShape } from "./FipClient.
 import type { ReadOptions, WriteOptions } from "./methods/files.ts"
 import type { ContentInput, FileInput } from "./methods/inputs.ts"
 
-export interface ConnectOptions extends Omit<ClientOptions, "confirmTrust"> {
+/** A server whose key is not known yet. */
+type AskedAbout = Parameters<NonNullable<ClientOptions["confirmTrust"]>>[0]
+
+export interface ConnectOptions extends Omit<ClientOptions, "confirmTrust" | "host"> {
+  readonly host?: string | undefined
+  /** Instead of `host`: a profile of one's own (`fip profile`), with the session that `fip login` has left for it. */
+  readonly profile?: string | undefined
   /** Log in at once. */
   readonly username?: string | undefined
   readonly password?: string | undefined
   /** Asked on first use, before the key is pinned. Without it the key is pinned and `onNotice` told. */
   readonly confirmTrust?:
-    | ((server: Parameters<NonNullable<ClientOptions["confirmTrust"]>>[0]) => boolean | Promise<boolean>)
+    | ((server: AskedAbout) => boolean | Promise<boolean>)
     | undefined
   /** Ends all that runs, and what is begun after it, when it is aborted. The connection stays until it is closed. */
   readonly signal?: AbortSignal | undefined
@@ -48,6 +54,7 @@ type AsTheyAre =
   | "heartbeat"
   | "refresh"
   | "logout"
+  | "keepSession"
   | "delete"
   | "rename"
   | "copy"
@@ -124,9 +131,9 @@ const inputOf = (content: Sendable): ContentInput =>
     ? content
     : Stream.fromAsyncIterable(content, asTransferError)
 
-/** Connects, and logs in where a user name is given. */
+/** Connects to `host`, to the server of `profile`, or without either of the default profile; logs in as `username`. */
 export const connect = async (options: ConnectOptions): Promise<Fip> => {
-  const { confirmTrust, password, signal, username, ...rest } = options
+  const { confirmTrust, host, password, profile, signal, username, ...others } = options
   const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect, { signal })
   const iterate = <A, E>(stream: Stream.Stream<A, E>): AsyncIterable<A> =>
     Stream.toAsyncIterable(signal === undefined ? stream : Stream.interruptWhen(stream, untilAborted(signal)))
@@ -138,12 +145,13 @@ export const connect = async (options: ConnectOptions): Promise<Fip> => {
 
   const scope = Scope.makeUnsafe()
   const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
-  const layer = FipClient.layer({
-    ...rest,
+  const rest = {
+    ...others,
     confirmTrust: confirmTrust === undefined
       ? undefined
-      : (server) => Effect.promise(async () => await confirmTrust(server))
-  })
+      : (server: AskedAbout) => Effect.promise(async () => await confirmTrust(server))
+  }
+  const layer = host === undefined ? FipClient.layerProfile(profile, rest) : FipClient.layer({ host, ...rest })
   const open = Effect.gen(function*() {
     const client = yield* Effect.provide(FipClient, yield* Layer.buildWithScope(layer, scope))
     if (username !== undefined) yield* client.login(username, Redacted.make(password ?? ""))
@@ -161,6 +169,7 @@ export const connect = async (options: ConnectOptions): Promise<Fip> => {
     login: (username, password) => run(client.login(username, Redacted.make(password))),
     refresh: () => run(client.refresh),
     logout: (session) => run(client.logout(session)),
+    keepSession: () => run(client.keepSession),
     changePassword: (current, next, options) =>
       run(client.changePassword(Redacted.make(current), Redacted.make(next), options)),
     deleteUser: (username, password) => run(client.deleteUser(username, Redacted.make(password))),

@@ -6,9 +6,9 @@ import { chmod, lstat, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } 
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { parse } from "smol-toml"
-import { addProfile, clientConfig, removeProfile, setDefaultProfile } from "../../src/cli/ClientConfig.ts"
-import { didYouMean } from "../../src/cli/nearest.ts"
 import { findServer, parseServerName } from "../../src/cli/ServerName.ts"
+import { addProfile, clientConfig, removeProfile, setDefaultProfile } from "../../src/client/ClientConfig.ts"
+import { didYouMean } from "../../src/platform/nearest.ts"
 
 let folder = ""
 let before: string | undefined

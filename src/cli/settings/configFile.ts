@@ -2,8 +2,8 @@
 import { Data, Effect } from "effect"
 import { readFile } from "node:fs/promises"
 import { parse as parseToml, TomlError } from "smol-toml"
+import { didYouMean } from "../../platform/nearest.ts"
 import { systemErrorReason } from "../../platform/systemError.ts"
-import { didYouMean } from "../nearest.ts"
 
 /** A setting that cannot be used; `message` names it and says what is wrong. */
 export class SettingsError extends Data.TaggedError("SettingsError")<{ readonly message: string }> {}

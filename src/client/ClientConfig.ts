@@ -17,14 +17,15 @@ import { realpath, stat } from "node:fs/promises"
 import { dirname, join, resolve } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { parse, stringify, type TomlTable } from "smol-toml"
-import { defaultPath as knownHostsPath } from "../client/KnownHosts.ts"
 import { writeAtomically } from "../platform/AtomicFile.ts"
 import { acquire } from "../platform/FileLock.ts"
 import { makeFolder } from "../platform/makeFolder.ts"
+import { didYouMean } from "../platform/nearest.ts"
 import { systemErrorCode, systemErrorReason } from "../platform/systemError.ts"
+import { faultAt, parseTomlFile, readTomlFile, TomlFault, type TomlFile } from "../platform/TomlFile.ts"
 import { Username } from "../protocol/Identity.ts"
-import { didYouMean } from "./nearest.ts"
-import { faultAt, parseTomlFile, readTomlFile, TomlFault, type TomlFile } from "./TomlFile.ts"
+import { LocalFileError } from "./ClientError.ts"
+import { defaultPath as knownHostsPath } from "./KnownHosts.ts"
 
 /** `$XDG_CONFIG_HOME/fip/config.toml`. */
 export const configPath = (): string => join(dirname(knownHostsPath()), "config.toml")
@@ -126,6 +127,29 @@ export const clientConfig: Effect.Effect<ClientConfig, TomlFault> = Effect.flatM
 
 /** Where a profile's file is: relative to the settings, so that it is the same from every folder. */
 export const pathInConfig = (config: ClientConfig, path: string): string => resolve(dirname(config.path), path)
+
+/** How to connect to the server of a profile, or of the default one, with the session that is kept for it. */
+export const optionsOf = Effect.fnUntraced(
+  function*(name: string | undefined) {
+    const config = yield* clientConfig
+    const { defaultProfile, path, profiles } = config
+    const wanted = name ?? defaultProfile
+    if (wanted === undefined) return yield* new TomlFault({ path, message: `there is no default profile in ${path}` })
+    const profile = profiles.get(wanted)
+    if (profile === undefined) {
+      const message = `there is no profile "${wanted}" in ${path}${didYouMean(wanted, profiles.keys())}`
+      return yield* new TomlFault({ path, message })
+    }
+    const { host, known_hosts, port, username } = profile
+    return {
+      host,
+      port,
+      knownHosts: known_hosts === undefined ? undefined : pathInConfig(config, known_hosts),
+      takeUpSession: { username }
+    }
+  },
+  Effect.catchTag("TomlFault", ({ message, path }) => new LocalFileError({ path, message }))
+)
 
 // --- changes
 

@@ -5,7 +5,7 @@
 import { Data, Effect } from "effect"
 import { readFile } from "node:fs/promises"
 import { parse, TomlError, type TomlTable } from "smol-toml"
-import { systemErrorCode, systemErrorReason } from "../platform/systemError.ts"
+import { systemErrorCode, systemErrorReason } from "./systemError.ts"
 
 /** A settings file that cannot be used; `message` names the file and the place in it. */
 export class TomlFault extends Data.TaggedError("TomlFault")<{ readonly path: string; readonly message: string }> {}
