@@ -17,6 +17,7 @@ import type { Word } from "./shell/Tokenizer.ts"
 /** What stands on the command line: a path of this machine, or one on a server. */
 type Operand = { readonly local: string } | RemoteName
 
+/** A command of the shell, perhaps with flags, and what it is for. */
 type Line = readonly [command: string, ...operands: ReadonlyArray<string>]
 
 type Lines = Effect.Effect<ReadonlyArray<Line>, UsageError>
@@ -26,12 +27,16 @@ interface Form {
   readonly summary: string
   /** The shell's commands that it may stand for: their flags are its own. */
   readonly commands: ReadonlyArray<string>
+  /** Flags of theirs that it sets by itself. */
+  readonly sets?: ReadonlyArray<string>
   readonly operands: string
   readonly examples: ReadonlyArray<Cli.Command.Example>
   readonly lines: (operands: ReadonlyArray<Operand>) => Lines
 }
 
 const isRemote = (operand: Operand): operand is RemoteName => "path" in operand
+
+const pathOf = (operand: Operand): string => isRemote(operand) ? operand.path : operand.local
 
 const usage = (message: string): Effect.Effect<never, UsageError> => Effect.fail(new UsageError({ message }))
 
@@ -171,6 +176,21 @@ const FORMS: ReadonlyArray<Form> = [
     }
   },
   {
+    name: "sync",
+    summary: "Make a folder on a server like one of this machine, or the other way round",
+    commands: ["MIRROR"],
+    sets: ["up", "down"],
+    operands: "from to",
+    examples: [
+      { command: "fip sync src/ work:src/", description: "sends what is new or has changed" },
+      { command: "fip sync work:src/ src/ --delete --dry-run" }
+    ],
+    lines: ([from, to, ...others]) =>
+      from === undefined || to === undefined || others.length > 0 || isRemote(from) === isRemote(to)
+        ? usage("sync takes two folders, one of this machine and one on a server: fip sync src/ host:src/")
+        : Effect.succeed([["MIRROR" + (isRemote(to) ? " --up" : " --down"), pathOf(from), pathOf(to)]])
+  },
+  {
     name: "mv",
     summary: "Give files on a server another name or folder",
     commands: ["RENAME"],
@@ -199,12 +219,12 @@ const FORMS: ReadonlyArray<Form> = [
 export const FORM_NAMES: ReadonlyArray<string> = FORMS.map(({ name }) => name)
 
 /** The flags of some commands of the shell, each once. */
-const flagsOf = (commands: ReadonlyArray<string>): ReadonlyArray<Completions.FlagDescriptor> => {
+const flagsOf = ({ commands, sets = [] }: Form): ReadonlyArray<Completions.FlagDescriptor> => {
   const flags = new Map<string, Completions.FlagDescriptor>()
   for (const command of childrenOf(commandTree)) {
     if (!commands.includes(command.name.toUpperCase())) continue
     for (const flag of Completions.fromCommand(command).flags) {
-      if (!Object.hasOwn(accessFlags, flag.name) && !flags.has(flag.name)) flags.set(flag.name, flag)
+      if (!Object.hasOwn(accessFlags, flag.name) && !sets.includes(flag.name)) flags.set(flag.name, flag)
     }
   }
   return [...flags.values()]
@@ -250,7 +270,7 @@ const word = (text: string): Word => ({ text, literal: text === "&" })
 
 /** Flags before `--`, operands behind it: none of those is ever taken for a flag. */
 const wordsOf = ([command, ...operands]: Line, flags: ReadonlyArray<string>): ReadonlyArray<Word> =>
-  [command, ...flags, "--", ...operands].map(word)
+  [...command.split(" "), ...flags, "--", ...operands].map(word)
 
 /** The lines of the shell that a form's operands come to, and the server they are meant for. */
 const translate = Effect.fnUntraced(function*(form: Form, texts: ReadonlyArray<string>) {
@@ -273,7 +293,7 @@ export const linesOf = (name: string, texts: ReadonlyArray<string>) =>
 
 /** The form of that name, as a command of the program. */
 const formCommand = (form: Form) => {
-  const flags: Array<Flag.Flag<ReadonlyArray<string>>> = flagsOf(form.commands).map(handedOn)
+  const flags: Array<Flag.Flag<ReadonlyArray<string>>> = flagsOf(form).map(handedOn)
   return Command.make(
     form.name,
     {

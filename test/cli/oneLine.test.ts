@@ -34,6 +34,8 @@ describe("a one-line form", () => {
     ["put - host:log.txt", "UPLOAD - log.txt"],
     ["get host:a.txt", "DOWNLOAD a.txt"],
     ["get host:a.txt host:b.txt here/", "DOWNLOAD a.txt here/", "DOWNLOAD b.txt here/"],
+    ["sync src/ host:src/", "MIRROR --up src/ src/"],
+    ["sync host: .", "MIRROR --down / ."],
     ["mv host:a.txt host:old/", "RENAME a.txt old/a.txt"],
     ["mv host:a.txt host:b.txt", "RENAME a.txt b.txt"],
     ["rm host:a.txt host:b.txt", "DELETE a.txt", "DELETE b.txt"]
@@ -65,6 +67,7 @@ describe("a one-line form", () => {
       assert.include(yield* refusal("cp", "one:a.txt", "two:a.txt"), "two servers")
       assert.include(yield* refusal("cp", "a.txt", "b.txt", "host:c.txt"), "does not end with /")
       assert.include(yield* refusal("put", "host:a.txt", "b/"), "say where to")
+      assert.include(yield* refusal("sync", "host:a/", "host:b/"), "one of this machine")
       assert.include(yield* refusal("put", "-", "host:docs/"), "needs a name")
       assert.include(yield* refusal("put", "host:a.txt", "host:b.txt"), "a path of this machine is meant")
       assert.include(yield* refusal("cat", "fip://a@b@c/x"), "names no server")
