@@ -215,6 +215,9 @@ const FORMS: ReadonlyArray<Form> = [
   }
 ]
 
+/** What the operands of all forms are called. */
+export const PATH_ARGUMENT = "path"
+
 /** The names of all forms. */
 export const FORM_NAMES: ReadonlyArray<string> = FORMS.map(({ name }) => name)
 
@@ -297,7 +300,7 @@ const formCommand = (form: Form) => {
   return Command.make(
     form.name,
     {
-      operands: Argument.String("path").pipe(
+      operands: Argument.String(PATH_ARGUMENT).pipe(
         Argument.withMetavar(form.operands),
         Argument.withDescription("host:path, profile:path or :path on a server; anything else is of this machine"),
         Argument.variadic()

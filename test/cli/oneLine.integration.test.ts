@@ -1,0 +1,160 @@
+/** The program from one line to the next, as processes: kept sessions, profiles, one-line forms and their statuses. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import path from "node:path"
+import { promisify } from "node:util"
+import { type Finished, run, serve, type ServerProcess } from "../support/Program.ts"
+
+let folder = ""
+let server: ServerProcess
+let at = ""
+let environment: NodeJS.ProcessEnv = {}
+
+const fip = (
+  line: string,
+  options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv } = {}
+): Promise<Finished> =>
+  run(line.split(" "), { input: options.input ?? "", cwd: folder, env: { ...environment, ...options.env } })
+
+const worked = async (line: string, options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv } = {}) => {
+  const finished = await fip(line, options)
+  assert.strictEqual(finished.status, 0, `${line}: ${finished.stderr}`)
+  return finished.stdout.toString()
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "fip-oneline-"))
+  environment = { XDG_CONFIG_HOME: path.join(folder, "config"), XDG_STATE_HOME: path.join(folder, "state") }
+  // Every command finds a token that has ended, or is about to.
+  server = await serve(["0", "--data-dir", path.join(folder, "data")], { env: { FIP_ACCESS_TOKEN_LIFETIME: "1s" } })
+  at = `localhost:${server.port}`
+  await worked(`connect ${at} -- UNEW alice_smith alice-password`)
+  await worked(`login alice_smith@${at}`, { env: { FIP_PASSWORD: "alice-password" } })
+  await worked(`profile add work --host ${at} --user alice_smith --default`)
+}, 180_000)
+
+afterAll(async () => {
+  await server.stop("SIGKILL")
+  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+})
+
+describe("one-line forms", { timeout: 180_000 }, () => {
+  it("send, list, show, copy, move, fetch and delete, by host and by profile", async () => {
+    await writeFile(path.join(folder, "a.txt"), "one\n")
+    await writeFile(path.join(folder, "-b.txt"), "two\n")
+    await worked(`cp a.txt ./-b.txt ${at}:docs/`)
+    await worked("put - :log.txt", { input: "from a pipe\n" })
+    assert.strictEqual(await worked("ls -r work:"), "docs/-b.txt\ndocs/a.txt\nlog.txt\n")
+    assert.strictEqual(await worked("cat work:log.txt :docs/-b.txt"), "from a pipe\ntwo\n")
+    await worked("cp work:docs/a.txt work:copy.txt")
+    await worked("mv :copy.txt :old/")
+    await worked(`get alice_smith@${at}:old/copy.txt here/`)
+    assert.strictEqual(await readFile(path.join(folder, "here/copy.txt"), "utf8"), "one\n")
+    const listed = JSON.parse(await worked("ls --json :old/"))
+    assert.strictEqual(listed.command, "LIST")
+    assert.deepStrictEqual(listed.result.files.map(({ name }: { readonly name: string }) => name), ["old/copy.txt"])
+    await worked("rm :old/copy.txt :log.txt")
+    assert.strictEqual(await worked("ls :"), "docs/\n")
+  })
+
+  it("make a folder like another", async () => {
+    await mkdir(path.join(folder, "src/deep"), { recursive: true })
+    await writeFile(path.join(folder, "src/x"), "x")
+    await writeFile(path.join(folder, "src/deep/y"), "y")
+    await worked("sync src :src/")
+    assert.strictEqual(await worked("cat :src/deep/y"), "y")
+    await worked("sync :src/ again")
+    assert.deepStrictEqual((await readdir(path.join(folder, "again"))).sort(), ["deep", "x"])
+  })
+
+  it("end with the status that tells the truth, and go on when they are told to", async () => {
+    const statuses = await Promise.all(
+      [
+        "cat :nothing-here",
+        "cat nothing-here",
+        "ls localhost:1:",
+        "cp a.txt",
+        "ls nobody_known@" + at + ":",
+        "cat --no-such-flag :docs/a.txt"
+      ].map(async (line) => (await fip(line)).status)
+    )
+    assert.deepStrictEqual(statuses, [1, 2, 3, 2, 5, 2])
+    const going = await fip("cat --keep-going :nothing-here :docs/a.txt")
+    assert.strictEqual(going.status, 1)
+    assert.strictEqual(going.stdout.toString(), "one\n")
+    const script = await fip("connect --keep-going", { input: "READ nothing-here\nREAD docs/a.txt\nNO SUCH\n" })
+    assert.strictEqual(script.status, 1)
+    assert.strictEqual(script.stdout.toString(), "one\n")
+  })
+})
+
+describe("a session that is kept", { timeout: 180_000 }, () => {
+  it("is renewed by many commands at one moment, and none of them ends it", async () => {
+    const statuses = await Promise.all(Array.from({ length: 6 }, async () => (await fip("ls :")).status))
+    assert.deepStrictEqual(statuses, [0, 0, 0, 0, 0, 0])
+    const sessions = JSON.parse(await worked("connect --json -- QUERY sessions"))
+    assert.lengthOf(sessions.result.sessions, 1)
+  })
+
+  it("is who one is, until one logs out", async () => {
+    assert.include(await worked("whoami"), "alice_smith")
+    const who = JSON.parse(await worked("whoami work --json"))
+    assert.deepInclude(who.result, { username: "alice_smith", kept: true, server: at })
+    await worked("logout")
+    assert.strictEqual((await fip("ls :")).status, 5)
+    assert.strictEqual((await fip("whoami")).status, 5)
+    assert.strictEqual((await fip("logout")).status, 5)
+    // Back, by the command of a profile.
+    await worked("profile remove work")
+    const again = await run(
+      [
+        "profile",
+        "add",
+        "work",
+        "--host",
+        at,
+        "--user",
+        "alice_smith",
+        "--password-command",
+        "echo alice-password",
+        "--default"
+      ],
+      { env: environment }
+    )
+    assert.strictEqual(again.status, 0, again.stderr)
+    assert.include(await worked("ls :"), "docs/")
+    assert.strictEqual((await fip("whoami")).status, 5)
+    await worked("login")
+    assert.include(await worked("whoami"), "alice_smith")
+    assert.notInclude(
+      (await Promise.all(
+        (await readdir(path.join(folder, "state/fip/sessions")))
+          .map((name) => readFile(path.join(folder, "state/fip/sessions", name), "utf8"))
+      )).join(),
+      "alice-password"
+    )
+  })
+})
+
+describe("fip completions", { timeout: 180_000 }, () => {
+  it("complete commands, flags and paths in bash", async () => {
+    const script = path.join(folder, "completions.bash")
+    await writeFile(script, await worked("completions bash"))
+    const complete = async (...words: ReadonlyArray<string>) => {
+      const program = `source ${script}; cd ${folder}; COMP_WORDS=(fip ${
+        words.map((word) => `'${word}'`).join(" ")
+      }); ` +
+        `COMP_LINE="fip ${words.join(" ")}"; COMP_POINT=\${#COMP_LINE}; COMP_CWORD=${words.length}; ` +
+        `_fip fip '${words.at(-1) ?? ""}' '${words.at(-2) ?? "fip"}'; printf '%s\\n' "\${COMPREPLY[@]}"`
+      const { stdout } = await promisify(execFile)("bash", ["--norc", "-c", program])
+      return stdout.trim().split("\n")
+    }
+    assert.deepStrictEqual(await complete("prof"), ["profile"])
+    assert.include(await complete("cp", "--rec"), "--recursive")
+    assert.include(await complete("cp", "a."), "a.txt")
+    assert.deepStrictEqual(await complete("profile", "sh"), ["show"])
+    assert.deepStrictEqual(await complete("completions", "z"), ["zsh"])
+  })
+})
