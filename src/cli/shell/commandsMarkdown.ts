@@ -1,5 +1,6 @@
 /** docs/commands.md, written from the definitions of the commands. `npm run docs` stores it; a test keeps it true. */
 import { Effect } from "effect"
+import { programMarkdown } from "../programMarkdown.ts"
 import { commandTree } from "./commandTree.ts"
 import { type CommandHelp, commandHelps } from "./help.ts"
 
@@ -8,7 +9,8 @@ const INTRODUCTION = `# Commands of the shell
 This page is made from the command definitions (\`npm run docs\`).
 
 \`fip connect <host> [port]\` opens the shell; with a command after \`--\` it runs that one and ends; with standard input
-that is no terminal it runs one command a line (\`#\` begins a comment) and stops at the first failure.
+that is no terminal it runs one command a line (\`#\` begins a comment) and stops at the first failure. One-line forms as
+\`fip cp report.pdf work:docs/\`, and the rest of the program, come [below](#the-program-line-by-line).
 
 - Names of commands and flags may be typed in any case, flags with one dash or two. Arguments and data are taken as typed.
 - A word with blanks goes in quotes: \`'…'\` as it is, \`"…"\` with \`\\"\` and \`\\\\\`. Outside quotes a backslash escapes the
@@ -101,5 +103,6 @@ export const commandsMarkdown = Effect.fnUntraced(function*() {
     if (help.group !== helps[index - 1]?.group) parts.push(`## ${help.group}`)
     parts.push(section(help))
   })
+  parts.push(yield* programMarkdown)
   return `${parts.join("\n\n")}\n`
 })
