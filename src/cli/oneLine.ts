@@ -8,7 +8,7 @@ import { Effect } from "effect"
 import { Argument, Command, type Command as Cli, Completions, Flag } from "effect/cli"
 import { FipClient } from "../client/FipClient.ts"
 import { accessFlags, ending, keepGoingFlag, runOnServer } from "./onServer.ts"
-import { findServer, parseRemoteName, type RemoteName, type ServerName } from "./ServerName.ts"
+import { findServer, parseRemoteName, type RemoteName, type Server, type ServerName } from "./ServerName.ts"
 import { commandTree } from "./shell/commandTree.ts"
 import { UsageError } from "./shell/Failure.ts"
 import { childrenOf } from "./shell/helpDoc.ts"
@@ -80,13 +80,17 @@ const upload = Effect.fnUntraced(function*(sources: ReadonlyArray<Operand>, targ
   if (paths.length > 1 && !isFolder(target)) {
     return yield* usage(`several files go into a folder: "${target}" does not end with /`)
   }
+  if (paths.includes("-") && paths.length > 1) return yield* usage("standard input goes alone: fip put - host:name")
   // Into everything of one's own it goes under its own name.
-  return paths.map((local): Line => target === "/" ? ["UPLOAD", local] : ["UPLOAD", local, target])
+  const line: Line = target === "/" && paths.length === 1 ? ["UPLOAD", ...paths] : ["UPLOAD", ...paths, target]
+  return [line]
 })
 
 const download = Effect.fnUntraced(function*(sources: ReadonlyArray<Operand>, target: string | undefined) {
   const paths = yield* remotes(sources)
-  return paths.map((path): Line => target === undefined ? ["DOWNLOAD", path] : ["DOWNLOAD", path, target])
+  const into = target ?? (paths.length > 1 ? "." : undefined)
+  const line: Line = ["DOWNLOAD", ...paths, ...(into === undefined ? [] : [into])]
+  return paths.length === 0 ? [] : [line]
 })
 
 /** COPY and RENAME take a file and its new name. */
@@ -250,23 +254,29 @@ const handedOn = (
     )
 }
 
-const sameServer = (a: ServerName, b: ServerName): boolean =>
-  a.name === b.name && a.port === b.port && a.username === b.username && a.isUrl === b.isUrl
-
-/** The one server that the operands name; the default profile where there are none. */
-const serverOf = (operands: ReadonlyArray<Operand>): Effect.Effect<ServerName, UsageError> => {
-  const [first, ...others] = operands.filter(isRemote).map(({ server }) => server)
-  if (first === undefined) {
-    return operands.length === 0
-      ? Effect.succeed({ name: "", port: undefined, username: undefined, isUrl: false })
-      : usage(
-        "nothing here stands on a server: a file there is host:name, profile:name, or :name of the default profile"
-      )
-  }
-  return others.every((other) => sameServer(first, other))
-    ? Effect.succeed(first)
-    : usage("these are two servers: copy to this machine first, and from here to the other one")
+/** The servers that the operands name: the default profile where there are no operands. */
+const serversOf = (operands: ReadonlyArray<Operand>): Effect.Effect<ReadonlyArray<ServerName>, UsageError> => {
+  const named = operands.filter(isRemote).map(({ server }) => server)
+  if (named.length > 0) return Effect.succeed(named)
+  return operands.length === 0
+    ? Effect.succeed([{ name: "", port: undefined, username: undefined, isUrl: false }])
+    : usage("nothing here stands on a server: a file there is host:name, profile:name, or :name of the default profile")
 }
+
+/** The one server that is meant by all of the names; a user who is named by one of them is named for all. */
+const theServer = Effect.fnUntraced(function*(names: ReadonlyArray<ServerName>) {
+  let one: Server | undefined
+  for (const name of names) {
+    const server = yield* findServer(name)
+    if (one === undefined || (one.username === undefined && isSame(one, server))) one = server
+    else if (!isSame(one, server) || (server.username !== undefined && server.username !== one.username)) {
+      return yield* usage("these are two servers, or two users: copy to this machine first, and from here to the other")
+    }
+  }
+  return one ?? (yield* usage("say which server"))
+})
+
+const isSame = (a: Server, b: Server): boolean => a.host.toLowerCase() === b.host.toLowerCase() && a.port === b.port
 
 /** Nothing here runs in the background: a file may have that name. */
 const word = (text: string): Word => ({ text, literal: text === "&" })
@@ -281,10 +291,10 @@ const translate = Effect.fnUntraced(function*(form: Form, texts: ReadonlyArray<s
     texts,
     (text) => Effect.map(parseRemoteName(text), (remote): Operand => remote ?? { local: text })
   )
-  const server = yield* serverOf(operands)
+  const servers = yield* serversOf(operands)
   const lines = yield* form.lines(operands)
   if (lines.length === 0) return yield* usage(`say which: fip ${form.name} ${form.operands}`)
-  return { lines, server }
+  return { lines, servers }
 })
 
 /** The same of the form of a name. */
@@ -311,8 +321,8 @@ const formCommand = (form: Form) => {
     },
     (given) =>
       Effect.gen(function*() {
-        const { lines, server: name } = yield* translate(form, given.operands)
-        const server = yield* findServer(name)
+        const { lines, servers } = yield* translate(form, given.operands)
+        const server = yield* theServer(servers)
         const flags = given.flags.flat()
         return yield* runOnServer(
           { ...given, server },

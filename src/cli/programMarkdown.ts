@@ -14,9 +14,9 @@ a host, also where a profile has its name. What stands on a server has its name 
 \`host:6090:a.txt\`, \`alice@host:~bob/a.txt\`, \`fip://host/docs/a.txt\`; \`work:\` is everything of one's own, and \`:docs/\` stands
 on the default profile. Anything else is a path of this machine, and so is \`./a:b\`. \`-\` is standard input, for \`fip put\`.
 
-\`cp\`, \`put\` and \`get\` go file by file, in the order given, on one connection. What ends in \`/\` is a folder that they go
-into; \`-r\` takes a folder with all that is under it, under the name that is given, or its own where none is. \`fip cp\` from
-server to server works on one server; between two, go by this machine.
+What ends in \`/\` is a folder that files go into; several go into a folder only. \`-r\` takes a folder with all that is
+under it, under the name that is given, or under its own where that is \`host:\`. \`fip cp\` from server to server works on one
+server; between two, go by this machine. Patterns in quotes are matched on the server: \`fip get 'work:docs/*.pdf'\`.
 
 **Failures.** A form and a script stop at the first failure. With \`--keep-going\` they go on, except after Ctrl-C and where
 the server's key is not the one that was pinned; the exit status is that of the first failure.

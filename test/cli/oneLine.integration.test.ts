@@ -77,10 +77,11 @@ describe("one-line forms", { timeout: 180_000 }, () => {
         "ls localhost:1:",
         "cp a.txt",
         "ls nobody_known@" + at + ":",
-        "cat --no-such-flag :docs/a.txt"
+        "cat --no-such-flag :docs/a.txt",
+        "cp :docs/a.txt localhost:1:a.txt"
       ].map(async (line) => (await fip(line)).status)
     )
-    assert.deepStrictEqual(statuses, [1, 2, 3, 2, 5, 2])
+    assert.deepStrictEqual(statuses, [1, 2, 3, 2, 5, 2, 2])
     const going = await fip("cat --keep-going :nothing-here :docs/a.txt")
     assert.strictEqual(going.status, 1)
     assert.strictEqual(going.stdout.toString(), "one\n")

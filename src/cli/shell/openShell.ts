@@ -104,10 +104,11 @@ const login = Effect.fnUntraced(function*(options: ShellOptions) {
   const client = yield* FipClient
   const questions = yield* Questions
   const asks = options.input._tag === "Lines"
-  if (asks && (options.login === false || (options.username === undefined && !questions.attended))) {
+  const knowsHow = options.username !== undefined && (options.password ?? options.passwordCommand) !== undefined
+  if (asks && (options.login === false || (!knowsHow && !questions.attended))) {
     const server = formatHostPort(client)
     return yield* new NotLoggedIn({
-      message: `nobody is logged in: "fip login ${server}" stays so for commands as this`
+      message: `nobody is logged in: "fip login ${server}" lets commands like this one in`
     })
   }
   const username = options.username ?? (asks ? yield* questions.text("user name") : undefined)
