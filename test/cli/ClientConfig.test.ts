@@ -50,6 +50,13 @@ const find = (text: string, env: Record<string, string> = {}) =>
   )
 
 // One after the other: the folder of settings is the process's.
+const password = (text: string, env: Record<string, string> = {}) =>
+  Effect.flatMap(
+    find(text, env),
+    ({ passwordCommand }) =>
+      passwordCommand === undefined ? Effect.undefined : Effect.map(passwordCommand, Redacted.value)
+  )
+
 describe("the client's settings", () => {
   it.effect("need no file", () =>
     Effect.gen(function*() {
@@ -223,9 +230,6 @@ describe("a server's name", () => {
         `${WRITTEN}password_command = "echo secret; echo more"\n[profile.arguments]\nhost = "h"\n` +
           "password_command = [\"printf\", \"%s\", \"a b\"]\n[profile.bad]\nhost = \"h\"\npassword_command = \"exit 3\"\n"
       )
-      const password = (text: string, env = {}) =>
-        Effect.flatMap(find(text, env), ({ passwordCommand }) =>
-          passwordCommand === undefined ? Effect.succeed(undefined) : Effect.map(passwordCommand, Redacted.value))
       assert.strictEqual(yield* password("home"), "secret")
       assert.strictEqual(yield* password("arguments"), "a b")
       assert.isUndefined(yield* password("bob_jones@home"))
