@@ -1,5 +1,5 @@
 /** CPU time of processes, by Linux's count; what a busy machine leaves comparable. Elsewhere there is none. */
-import { readFileSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 
 const TICKS_PER_SECOND = 100
 
@@ -20,3 +20,19 @@ export const cpuOf = (pid: number): number => sum(fieldsOf(pid), 11, 15)
 
 /** Seconds that the children of this process have used that have ended. */
 export const cpuOfChildren = (): number => sum(fieldsOf("self"), 13, 15)
+
+/** Seconds that the threads of a process have used that live, by their names. */
+export const threadsOf = (pid: number): ReadonlyMap<string, number> => {
+  const seconds = new Map<string, number>()
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const path = `/proc/${pid}/task/${thread}`
+      const name = readFileSync(`${path}/comm`, "utf8").trim()
+      const fields = readFileSync(`${path}/stat`, "utf8").split(") ").at(-1)?.split(" ").map(Number) ?? []
+      seconds.set(name, (seconds.get(name) ?? 0) + sum(fields, 11, 13))
+    }
+  } catch {
+    // A thread that has ended meanwhile; or another system.
+  }
+  return seconds
+}

@@ -18,6 +18,7 @@ import { small } from "./small.ts"
 import { start } from "./start.ts"
 import { command } from "./Timing.ts"
 import { transfer } from "./transfer.ts"
+import { workers } from "./workers.ts"
 
 const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise<string>>> = {
   transfer,
@@ -27,7 +28,8 @@ const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise
   start,
   durability,
   patch,
-  attack
+  attack,
+  workers
 }
 
 const { positionals, values } = parseArgs({

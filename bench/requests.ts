@@ -11,7 +11,7 @@ const IN_FLIGHT = 32
 const WARM_UP = 2000
 const REQUESTS = 10_000
 /** Keeps `IN_FLIGHT` requests on their way until `count` are answered. */
-const pump = async (client: RawClient, count: number, request: (id: number) => Buffer): Promise<void> => {
+export const pump = async (client: RawClient, count: number, request: (id: number) => Buffer): Promise<void> => {
   let sent = 0
   const send = () => client.write(request(++sent))
   for (let i = 0; i < Math.min(IN_FLIGHT, count); i++) send()

@@ -1,0 +1,100 @@
+/**
+ * Small requests on many connections, with one worker and with two: what they cost in which process, and what follows for
+ * more cores than this machine has.
+ *
+ * What a worker does for a request is done in as many processes as there are. What bounds all of them together is the
+ * busiest thread of those that there is one of: the parent's, and the embedded database's.
+ */
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
+import { RawClient, requestBytes } from "../test/support/RawClient.ts"
+import { threadsOf } from "./cpu.ts"
+import { startFip } from "./FipProcess.ts"
+import { pump } from "./requests.ts"
+
+const CLIENTS = 8
+const REQUESTS = 20_000
+/** Until every worker trusts what it remembers. */
+const WARM_UP_MILLIS = 4000
+
+const childrenOf = async (pid: number): Promise<ReadonlyArray<number>> => {
+  const { stdout } = await promisify(execFile)("ps", ["-A", "-o", "pid=,ppid="])
+  return stdout.split("\n").flatMap((line) => {
+    const [child, parent] = line.trim().split(/\s+/).map(Number)
+    return parent === pid && child !== undefined ? [child] : []
+  })
+}
+
+/** Seconds of CPU: of the main thread of the server, of its database's, and of everything that there is several of. */
+const usage = (server: number, workers: ReadonlyArray<number>) => {
+  const own = threadsOf(server)
+  const sum = (seconds: ReadonlyMap<string, number>) => [...seconds.values()].reduce((total, one) => total + one, 0)
+  const main = own.get("MainThread") ?? 0
+  const database = own.get("database") ?? 0
+  const others = workers.reduce((total, pid) => total + sum(threadsOf(pid)), 0)
+  return { main, database, pool: sum(own) - main - database, others }
+}
+
+type Usage = ReturnType<typeof usage>
+
+const requestsOf = (token: string): Readonly<Record<string, (id: number, run: string) => Buffer>> => {
+  const data = Buffer.alloc(4096, "x")
+  return {
+    "READ of 4 KiB": (id) => requestBytes("Read", { id, auth: { token }, body: { name: "read" } }),
+    "WRITE of 4 KiB, durable, a new file each": (id, run) =>
+      requestBytes("Write", { id, auth: { token }, body: { name: `${run}-${id}` }, data })
+  }
+}
+
+export const workers = async (folder: string): Promise<string> => {
+  const lines: Array<string> = []
+  for (const count of [1, 2]) {
+    const fip = await startFip(`${folder}/${count}`, ["--workers", String(count)])
+    const clients: Array<RawClient> = []
+    try {
+      for (let index = 0; index < CLIENTS; index++) clients.push(await RawClient.open(fip.port))
+      const [first] = clients
+      const token = await first?.login("requests", "bench-password") ?? ""
+      const data = Buffer.alloc(4096, "x")
+      await first?.ask("Write", { id: 1, auth: { token }, body: { name: "read" }, data })
+      const pids = await childrenOf(fip.pid)
+      for (const [name, request] of Object.entries(requestsOf(token))) {
+        const all = (each: number, run: string) =>
+          Promise.all(clients.map((client, index) => pump(client, each, (id) => request(id, `${run}-${index}`))))
+        const start = performance.now()
+        for (let round = 0; performance.now() - start < WARM_UP_MILLIS; round++) await all(50, `warm-up-${round}`)
+        const before = usage(fip.pid, pids)
+        const begun = performance.now()
+        await all(REQUESTS / CLIENTS, "measured")
+        const seconds = (performance.now() - begun) / 1000
+        const after = usage(fip.pid, pids)
+        const micros = (part: keyof Usage): number => (after[part] - before[part]) / REQUESTS * 1e6
+        const [main, database, pool, others] = [micros("main"), micros("database"), micros("pool"), micros("others")]
+        // With one worker there is one process, and all of it but the database could be several.
+        const single = count === 1 ? main + pool : pool + others
+        const shared = Math.max(count === 1 ? 0 : main, database)
+        lines.push(
+          `| ${name} | ${count} | ${(REQUESTS / seconds).toFixed(0)} /s | ${single.toFixed(0)} µs | ${
+            count === 1 ? "–" : `${main.toFixed(1)} µs`
+          } | ${database.toFixed(1)} µs | ${(1e6 / single).toFixed(0)} /s | ${
+            shared < 1 ? "none" : `${(1e6 / shared).toFixed(0)} /s`
+          } |`
+        )
+      }
+    } finally {
+      for (const client of clients) client.close()
+      await fip.stop()
+    }
+  }
+  return [
+    `### Workers: small requests on ${CLIENTS} connections, 32 in flight on each, embedded database`,
+    "CPU time is what can be compared on a machine whose cores the clients need too. A server is bounded by what its " +
+    "workers can do (their number times what one can do with a core of its own), and by what the busiest thread of which " +
+    "there is one can do.",
+    [
+      "| | workers | here | CPU of a worker | of the parent | of the database's thread | one worker on a core | all workers at most |",
+      "| --- | --- | --- | --- | --- | --- | --- | --- |",
+      ...lines
+    ].join("\n")
+  ].join("\n\n")
+}
