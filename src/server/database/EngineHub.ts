@@ -67,7 +67,7 @@ const stringAt = (bytes: Buffer, at: number): string => bytes.toString("utf8", a
 
 class Client implements HubClient {
   private readonly hub: EngineHub
-  readonly end_: ClientEnd
+  readonly peer: ClientEnd
   private bytes: Buffer = Buffer.alloc(0)
   private isStarted = false
   isEnded = false
@@ -78,9 +78,9 @@ class Client implements HubClient {
   private cycles: Array<Buffer> = []
   private readonly statements = new Set<string>()
 
-  constructor(hub: EngineHub, end: ClientEnd) {
+  constructor(hub: EngineHub, peer: ClientEnd) {
     this.hub = hub
-    this.end_ = end
+    this.peer = peer
   }
 
   write(bytes: Uint8Array): void {
@@ -111,7 +111,7 @@ class Client implements HubClient {
     if (this.isEnded) return
     this.isEnded = true
     this.hub.wait(this)
-    this.end_.onEnd()
+    this.peer.onEnd()
   }
 
   /** What the engine is to be given next. */
@@ -145,7 +145,7 @@ class Client implements HubClient {
     }
     this.bytes = this.bytes.subarray(length)
     this.isStarted = true
-    this.end_.onBytes(this.hub.greeting)
+    this.peer.onBytes(this.hub.greeting)
     return true
   }
 
@@ -168,13 +168,16 @@ export class EngineHub {
   private patience: NodeJS.Timeout | undefined
   private isBusy = false
 
-  private constructor(backend: Backend, greeting: Uint8Array) {
+  private readonly heldMillis: number
+
+  private constructor(backend: Backend, greeting: Uint8Array, heldMillis: number) {
     this.backend = backend
     this.greeting = greeting
+    this.heldMillis = heldMillis
   }
 
-  static readonly open = async (backend: Backend): Promise<EngineHub> =>
-    new EngineHub(backend, await backend.answer(startup()))
+  static readonly open = async (backend: Backend, heldMillis: number = HELD_MILLIS): Promise<EngineHub> =>
+    new EngineHub(backend, await backend.answer(startup()), heldMillis)
 
   readonly connect = (end: ClientEnd): HubClient => {
     const client = new Client(this, end)
@@ -202,10 +205,13 @@ export class EngineHub {
 
   private async work(): Promise<void> {
     if (this.isBusy) return
+    let client = this.next()
+    // Who is in a transaction has as long as it had, whoever else comes.
+    if (client === undefined) return
     this.isBusy = true
+    clearTimeout(this.patience)
     try {
-      for (let client = this.next(); client !== undefined; client = this.next()) {
-        clearTimeout(this.patience)
+      for (; client !== undefined; client = this.next()) {
         client.isWaiting = false
         const isLast = client.isEnded
         const messages = client.take()
@@ -222,7 +228,7 @@ export class EngineHub {
       this.isBusy = false
     }
     const { holder } = this
-    if (holder !== undefined) this.patience = setTimeout(() => holder.end(), HELD_MILLIS).unref()
+    if (holder !== undefined) this.patience = setTimeout(() => holder.end(), this.heldMillis).unref()
   }
 
   /** Hands over an answer, and to whoever listens what is for all. */
@@ -238,12 +244,12 @@ export class EngineHub {
         pieces.push(bytes.subarray(from, at))
         from = at + length
         const notification = bytes.subarray(at, from)
-        for (const other of this.clients) if (other.isListening && !other.isEnded) other.end_.onBytes(notification)
+        for (const other of this.clients) if (other.isListening && !other.isEnded) other.peer.onBytes(notification)
       }
       at += length
     }
     pieces.push(bytes.subarray(from))
     if (client.isEnded) return
-    for (const piece of pieces) if (piece.length > 0) client.end_.onBytes(piece)
+    for (const piece of pieces) if (piece.length > 0) client.peer.onBytes(piece)
   }
 }

@@ -19,9 +19,7 @@ class HubStream extends Duplex {
       onBytes: (bytes) => {
         if (!this.destroyed) this.push(bytes)
       },
-      onEnd: () => {
-        if (!this.destroyed) this.push(null)
-      }
+      onEnd: () => void this.destroy()
     })
   }
 
