@@ -47,47 +47,47 @@ DELETE notes.txt
 HEARTBEAT
 `
 
+/** Works with the shell of one on the server of the other. */
+const work = (which: (older: string) => { readonly server: RunOptions; readonly client: RunOptions }) =>
+  Effect.gen(function*() {
+    const folder = yield* temporaryFolder
+    const source = join(folder, "older")
+    const at = (name: string) => join(folder, name)
+    return yield* Effect.promise(async () => {
+      await mkdir(source)
+      execFileSync("tar", ["-x", "-C", source], { input: git("archive", OLDER) })
+      await symlink(join(root, "node_modules"), join(source, "node_modules"))
+      await mkdir(at("data"))
+      await TestDatabase.seedDataDir(at("data"))
+      await mkdir(at("tree/sub"), { recursive: true })
+      for (let index = 0; index < 40; index++) {
+        await writeFile(at(`tree/sub/${index}.txt`), `file ${index}`.repeat(index))
+      }
+      await chmod(at("tree/sub/7.txt"), 0o755)
+      const large = Buffer.alloc(3_000_000, "a large file that can be compressed; ")
+      await writeFile(at("large.bin"), large)
+
+      const { client, server } = which(join(source, "bin/fip.js"))
+      const env = { HOME: folder, XDG_CONFIG_HOME: folder, XDG_STATE_HOME: folder, FIP_PASSWORD: "a good password" }
+      const serving = await serve(["0", "--data-dir", at("data")], { env, ...server })
+      const shell = (args: ReadonlyArray<string>, input = "") =>
+        run(["connect", "127.0.0.1", String(serving.port), ...args], { env, cwd: folder, input, ...client })
+      const registered = await shell(["--", "UNEW", "alice", "a good password"])
+      assert.strictEqual(registered.status, 0, registered.stderr)
+      const { status, stderr, stdout } = await shell(["--username", "alice", "--json"], SCRIPT)
+      assert.strictEqual(status, 0, stderr + stdout.toString())
+      assert.deepStrictEqual(await readFile(at("large.back")), large)
+      for (let index = 0; index < 40; index++) {
+        assert.strictEqual(await readFile(at(`back/sub/${index}.txt`), "utf8"), `file ${index}`.repeat(index))
+      }
+      const newest = await shell(["--username", "alice", "--", "QUERY", "uploads"])
+      const ended = await serving.stop()
+      assert.strictEqual(ended.status, 0, ended.stderr)
+      return newest
+    })
+  }).pipe(Effect.scoped)
+
 describe.skipIf(!isThere())("the version of this commit and an older one", () => {
-  /** Works with the shell of one on the server of the other. */
-  const work = (which: (older: string) => { readonly server: RunOptions; readonly client: RunOptions }) =>
-    Effect.gen(function*() {
-      const folder = yield* temporaryFolder
-      const source = join(folder, "older")
-      const at = (name: string) => join(folder, name)
-      return yield* Effect.promise(async () => {
-        await mkdir(source)
-        execFileSync("tar", ["-x", "-C", source], { input: git("archive", OLDER) })
-        await symlink(join(root, "node_modules"), join(source, "node_modules"))
-        await mkdir(at("data"))
-        await TestDatabase.seedDataDir(at("data"))
-        await mkdir(at("tree/sub"), { recursive: true })
-        for (let index = 0; index < 40; index++) {
-          await writeFile(at(`tree/sub/${index}.txt`), `file ${index}`.repeat(index))
-        }
-        await chmod(at("tree/sub/7.txt"), 0o755)
-        const large = Buffer.alloc(3_000_000, "a large file that can be compressed; ")
-        await writeFile(at("large.bin"), large)
-
-        const { client, server } = which(join(source, "bin/fip.js"))
-        const env = { HOME: folder, XDG_CONFIG_HOME: folder, XDG_STATE_HOME: folder, FIP_PASSWORD: "a good password" }
-        const serving = await serve(["0", "--data-dir", at("data")], { env, ...server })
-        const shell = (args: ReadonlyArray<string>, input = "") =>
-          run(["connect", "127.0.0.1", String(serving.port), ...args], { env, cwd: folder, input, ...client })
-        const registered = await shell(["--", "UNEW", "alice", "a good password"])
-        assert.strictEqual(registered.status, 0, registered.stderr)
-        const { status, stderr, stdout } = await shell(["--username", "alice", "--json"], SCRIPT)
-        assert.strictEqual(status, 0, stderr + stdout.toString())
-        assert.deepStrictEqual(await readFile(at("large.back")), large)
-        for (let index = 0; index < 40; index++) {
-          assert.strictEqual(await readFile(at(`back/sub/${index}.txt`), "utf8"), `file ${index}`.repeat(index))
-        }
-        const newest = await shell(["--username", "alice", "--", "QUERY", "uploads"])
-        const ended = await serving.stop()
-        assert.strictEqual(ended.status, 0, ended.stderr)
-        return newest
-      })
-    }).pipe(Effect.scoped)
-
   it.live(
     "a newer client works with an older server, and says what that cannot do",
     () =>
