@@ -53,6 +53,8 @@ const connect = (...args: ReadonlyArray<string>) =>
 const PROGRAM = `
 import { Effect, Redacted, Stream } from "effect"
 import { FipClient, type Written } from "fip"
+import { connect } from "fip/promise"
+import { layerTest } from "fip/testing"
 
 const program = Effect.gen(function*() {
   const fip = yield* FipClient
@@ -64,6 +66,13 @@ const program = Effect.gen(function*() {
 
 const port = Number(process.argv[2])
 console.log(await Effect.runPromise(Effect.provide(program, FipClient.layer({ host: "127.0.0.1", port }))))
+await using fip = await connect({
+  host: "127.0.0.1",
+  port,
+  username: "install_user",
+  password: "an installed password"
+})
+console.log(await fip.read("from/library.txt").text(), typeof layerTest)
 `
 
 describe("an installed package", { timeout: 120_000 }, () => {
@@ -159,6 +168,6 @@ describe("an installed package", { timeout: 120_000 }, () => {
     const checked = await execute(process.execPath, [compiler, "--skipLibCheck", "-p", "."], { cwd: installed })
     assert.strictEqual(checked.stdout, "")
     const { stdout } = await execute(process.execPath, ["program.ts", String(server.port)], { cwd: installed, env })
-    assert.strictEqual(stdout, "1 hello\n")
+    assert.strictEqual(stdout, "1 hello\ntyped object\n")
   })
 })
