@@ -144,4 +144,19 @@ What the package gives to programs: \`fip\` to those that use Effect, \`fip/prom
 
 **Contents**: ${
   ENTRIES.map(({ name }) => `[${name}](#${name.replace("/", "")})`).join(" · ")
-} · what the codes of a refusal mean: [protocol.md](protocol.md#5-codes-and-refusals)`
+} · what the codes of a refusal mean: [protocol.md](protocol.md#5-codes-and-refusals)
+
+## Failures
+
+Each is an \`Error\` with a \`_tag\`, and its \`message\` is a sentence for a person. Effect programs branch by \`Effect.catchTag\`, others by \`instanceof\`.
+
+| \`_tag\` | when | what a program can do |
+| --- | --- | --- |
+| \`Refusal\` | the server said no; \`code\` says why, and \`retry_after_ms\`, \`current_version\`, \`locked_by\`, \`field\` say more where there is more | by the code: \`2:nf\` not there, or not to be seen; \`2:perm\` the role is missing; \`2:vcf\` read the current version and decide again; \`2:rlex\` come back after the pause; \`2:quota\` and \`2:fof\` make room; \`3:…\` the server's fault, try later |
+| \`NotLoggedIn\` | there is no session | \`login\` |
+| \`ConnectError\` | no connection could be made | try later (\`retry\`) |
+| \`ConnectionLost\` | the connection ended under a request that is not safe to send twice | look what became of it, then decide |
+| \`TrustError\` | the server is not the one that was pinned; nothing secret was sent | ask a person |
+| \`ProtocolError\` | the server does not speak the protocol | report it |
+| \`IntegrityError\` | content did not arrive as it was sent; nothing was published | try again |
+| \`LocalFileError\` | something on this machine, named by \`path\` | mend it |`
