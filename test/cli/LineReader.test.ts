@@ -33,6 +33,8 @@ class Person {
 
 const CTRL_C = "\u0003"
 const CTRL_D = "\u0004"
+const CTRL_R = "\u0012"
+const RIGHT = "\u001b[C"
 const TAB = "\t"
 const UP = "\u001b[A"
 const PROMPT = "alice_smith@localhost:6090> "
@@ -192,6 +194,49 @@ describe("the shell at a terminal", { timeout: 10_000 }, () => {
       person.type(CTRL_D)
       yield* left
       assert.deepStrictEqual(calls, [["create", "a", ""], ["logout"]])
+    }))
+
+  it.live("Ctrl-R finds earlier lines by what they hold, and Escape brings back what was typed", () =>
+    Effect.gen(function*() {
+      const { calls, left, person } = yield* sitDown()
+      for (const name of ["first", "second", "another-first"]) {
+        yield* person.sees(PROMPT)
+        person.type(`CREATE ${name}\r`)
+        yield* person.sees(`created ${name}`)
+      }
+      yield* person.sees(PROMPT)
+      person.type("WRITE half")
+      yield* person.sees("WRITE half")
+      person.type(CTRL_R)
+      yield* person.sees("(search) \"\": WRITE half")
+      person.type("fir")
+      yield* person.sees("(search) \"fir\": CREATE another-first")
+      person.type(CTRL_R)
+      yield* person.sees("(search) \"fir\": CREATE first")
+      person.type(CTRL_R)
+      yield* person.sees("(no such line) \"fir\": CREATE first")
+      person.type(CTRL_C)
+      yield* person.sees(`${PROMPT}WRITE half`)
+      person.type(CTRL_R)
+      yield* person.sees("(search)")
+      person.type("sec")
+      yield* person.sees("CREATE second")
+      person.type(RIGHT)
+      yield* person.sees(`${PROMPT}CREATE second`)
+      person.type("-again\r")
+      yield* person.sees("created second-again")
+      yield* person.sees(PROMPT)
+      person.type(CTRL_R)
+      yield* person.sees("(search)")
+      person.type("create f")
+      yield* person.sees("CREATE first")
+      person.type("\r")
+      yield* person.sees("created first")
+      yield* person.sees(PROMPT)
+      person.type(CTRL_D)
+      yield* left
+      const created = calls.filter(([method]) => method === "create").map(([, name]) => name)
+      assert.deepStrictEqual(created, ["first", "second", "another-first", "second-again", "first"])
     }))
 
   it.live("Ctrl-C at an empty prompt says how to leave", () =>

@@ -9,6 +9,7 @@ import { type Cause, Context, Deferred, Effect, Layer, Option, Queue, Redacted }
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline"
 import { Writable } from "node:stream"
 import { type History, MAX_LINES } from "./History.ts"
+import { type Key, searchHistory, takeKeys } from "./HistorySearch.ts"
 import type { OutputStream } from "./Output.ts"
 import { missing, Questions } from "./Questions.ts"
 
@@ -86,8 +87,6 @@ export class LineReader extends Context.Service<LineReader, {
 
 const nothing = (): void => {}
 
-const isListener = (value: unknown): value is (...args: ReadonlyArray<unknown>) => void => typeof value === "function"
-
 const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
   const lines = yield* Queue.unbounded<string, Cause.Done>()
   const tabs = yield* Queue.unbounded<{ readonly line: string; readonly respond: Respond }>()
@@ -123,19 +122,40 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
     if (typing === "answer" || typing === "secret" || !options.remembers(latest)) history.shift()
     else options.history.add(latest)
   })
-  readline.on("SIGINT", () => {
-    options.output.write("^C\n")
-    if (readline.line === "" && typing === "line") options.output.write("(BYE or Ctrl-D leaves)\n")
-    // Forgets what was typed: to the end of the line, and back over all of it, unseen.
+  /** Forgets what is typed, unseen: to the end of the line, and back over all of it. Then types `line` instead. */
+  const retype = (line: string): void => {
     const { muted } = echo
     echo.muted = true
     readline.write(null, { ctrl: true, name: "e" })
     readline.write(null, { ctrl: true, name: "u" })
+    if (line !== "") readline.write(line)
     echo.muted = muted
+  }
+  const onKey = (_text: string | undefined, key: Key | undefined): void => {
+    if (key?.ctrl !== true || key.name !== "r" || typing !== "line") return
+    searchHistory({
+      readline,
+      input: options.input,
+      output: options.output,
+      lines: options.history.lines(),
+      replace: (line) => {
+        retype(line)
+        // readline goes up to where it believes that its prompt begins.
+        options.output.write("\n".repeat(readline.getCursorPos().rows))
+        readline.prompt(true)
+      }
+    })
+  }
+  options.input.on("keypress", onKey)
+  readline.on("SIGINT", () => {
+    options.output.write("^C\n")
+    if (readline.line === "" && typing === "line") options.output.write("(BYE or Ctrl-D leaves)\n")
+    retype("")
     onInterrupt()
   })
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
+      options.input.off("keypress", onKey)
       readline.close()
       echo.destroy()
     })
@@ -213,23 +233,11 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
     typing: () => typing !== undefined,
     aside: above,
     key: Effect.callback((resume) => {
-      // readline would take the key for the beginning of the next line.
-      const { input } = options
-      const taken = input.rawListeners("keypress")
-      const restore = () => {
-        input.off("keypress", onKey)
-        for (const listener of taken) if (isListener(listener)) input.on("keypress", listener)
-      }
-      const onKey = (
-        text: string | undefined,
-        key: { readonly name?: string; readonly ctrl?: boolean } | undefined
-      ) => {
-        restore()
+      const release = takeKeys(options.input, (text, key) => {
+        release()
         resume(Effect.succeed(key?.ctrl === true ? `ctrl-${key.name}` : key?.name ?? text ?? ""))
-      }
-      input.on("keypress", onKey)
-      for (const listener of taken) if (isListener(listener)) input.off("keypress", listener)
-      return Effect.sync(restore)
+      })
+      return Effect.sync(release)
     }),
     completing: (complete) =>
       Effect.gen(function*() {
