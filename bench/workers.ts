@@ -25,10 +25,12 @@ const childrenOf = async (pid: number): Promise<ReadonlyArray<number>> => {
   })
 }
 
+const sum = (seconds: ReadonlyMap<string, number>): number =>
+  [...seconds.values()].reduce((total, one) => total + one, 0)
+
 /** Seconds of CPU: of the main thread of the server, of its database's, and of everything that there is several of. */
 const usage = (server: number, workers: ReadonlyArray<number>) => {
   const own = threadsOf(server)
-  const sum = (seconds: ReadonlyMap<string, number>) => [...seconds.values()].reduce((total, one) => total + one, 0)
   const main = own.get("MainThread") ?? 0
   const database = own.get("database") ?? 0
   const others = workers.reduce((total, pid) => total + sum(threadsOf(pid)), 0)
