@@ -48,6 +48,13 @@ export {
   TrustError
 } from "./client/ClientError.ts"
 export {
+  FileFailed,
+  type FileSetOptions,
+  type FileToFetch,
+  type FileToSend,
+  type MovedFile
+} from "./client/fileSetTypes.ts"
+export {
   type ClientOptions,
   type ContentInput,
   type DownloadOptions,

@@ -74,6 +74,8 @@ class JournalFile {
   private readonly handle: FileHandle
   private readonly path: string
   private at: number
+  private waiting = ""
+  private waitingAt = 0
   private last: Promise<unknown> = Promise.resolve()
 
   constructor(handle: FileHandle, path: string, length: number) {
@@ -87,16 +89,26 @@ class JournalFile {
     return this.last
   }
 
+  /** Lines that come while others are being written go together. */
   add(line: unknown): Promise<unknown> {
     const text = encodeLine(line)
-    const at = this.at
+    const isFirst = this.waiting === ""
+    if (isFirst) this.waitingAt = this.at
+    this.waiting += text
     this.at += Buffer.byteLength(text)
-    return this.after(() => this.handle.write(text, at))
+    return isFirst ? this.after(() => this.writeWaiting()) : this.last
+  }
+
+  private async writeWaiting(): Promise<void> {
+    const text = this.waiting
+    this.waiting = ""
+    if (text !== "") await this.handle.write(text, this.waitingAt)
   }
 
   /** Forgets all lines. The file goes when it is closed, unless it is used again. */
   clear(): Promise<unknown> {
     this.at = 0
+    this.waiting = ""
     return this.after(() => this.handle.truncate(0))
   }
 

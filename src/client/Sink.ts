@@ -67,7 +67,7 @@ const modeFor = async (path: string): Promise<number> => {
 }
 
 /** The same for who may run it: whoever may read it, as far as the system lets new files be run. */
-const withExecutable = (mode: number, executable: boolean | undefined): number => {
+export const withExecutable = (mode: number, executable: boolean | undefined): number => {
   if (executable === undefined || executable === ((mode & constants.S_IXUSR) !== 0)) return mode
   return executable ? mode | ((mode & 0o444) >> 2 & ~process.umask()) : mode & ~0o111
 }
@@ -173,7 +173,7 @@ const makeSink = ({ handle, name, onSynced, path, position: begin }: Opened) => 
 const here = createHash("sha256").update(hostname()).digest("hex").slice(0, 8)
 
 /** A name that says whose it is, so that it can be removed when that process is gone. */
-const temporaryBeside = (path: string): string =>
+export const temporaryBeside = (path: string): string =>
   join(dirname(path), `.fip-${here}-${process.pid}-${randomBytes(4).toString("hex")}.tmp`)
 
 const TEMPORARY = /^\.fip-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp$/

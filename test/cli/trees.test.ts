@@ -3,7 +3,7 @@ import { Effect, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
-import { mkdir, readdir, readFile, symlink, truncate, writeFile } from "node:fs/promises"
+import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises"
 import path from "node:path"
 import { ConnectionLost } from "../../src/client/ClientError.ts"
 import type { FipClientShape } from "../../src/client/FipClient.ts"
@@ -78,37 +78,6 @@ describe("UPLOAD --recursive", () => {
       assert.strictEqual(yield* to("/"), "a.txt")
       assert.strictEqual(yield* to("~bob_jones"), "~bob_jones/a.txt")
       assert.strictEqual(yield* to("~bob_jones/docs"), "~bob_jones/docs/a.txt")
-    }))
-
-  const sizes: ReadonlyArray<readonly [bytes: number, least: number, most: number]> = [
-    [1, 40, 64],
-    [1024 * 1024, 8, 16],
-    [100 * 1024 * 1024, 2, 4]
-  ]
-  it.effect.each(sizes)("moves several files of %d bytes at once", ([bytes, least, atMost]) =>
-    Effect.gen(function*() {
-      const folder = yield* temporaryFolder
-      for (let index = 0; index < 80; index++) {
-        yield* put(path.join(folder, `f${index}`))
-        yield* Effect.promise(() => truncate(path.join(folder, `f${index}`), bytes))
-      }
-      let running = 0
-      let most = 0
-      const run = yield* runCommand(["UPLOAD", folder, "x", "-r"], {
-        answers: {
-          upload: () =>
-            Effect.gen(function*() {
-              running++
-              most = Math.max(most, running)
-              yield* Effect.yieldNow
-              running--
-              return { ...info("f"), sha256 }
-            })
-        }
-      })
-      assert.strictEqual(run.status, 0)
-      assert.isAtLeast(most, least)
-      assert.isAtMost(most, atMost)
     }))
 
   it.effect("goes on where it was interrupted, with what has not arrived or has changed since", () =>

@@ -8,6 +8,8 @@ import { join } from "node:path"
 import { Writable } from "node:stream"
 import { type ClientLayer, openShell, type ShellInput, type ShellOptions } from "../../src/cli/shell/openShell.ts"
 import { Output } from "../../src/cli/shell/Output.ts"
+import type { TransferError } from "../../src/client/ClientError.ts"
+import { FileFailed, type FileSetOptions, type FileToFetch } from "../../src/client/fileSetTypes.ts"
 import type { ClientOptions, ContentInput, FipClientShape, ShareableInput } from "../../src/client/FipClient.ts"
 import { FipClient } from "../../src/client/FipClient.ts"
 import { FileName, formatFileRef } from "../../src/protocol/FileName.ts"
@@ -52,6 +54,18 @@ const said = (options: object | undefined): Readonly<Record<string, unknown>> =>
 /** Options as an argument of a call, when they say something. */
 const given = (options: object | undefined): ReadonlyArray<unknown> =>
   Object.values(said(options)).length === 0 ? [] : [said(options)]
+
+/** Many files as single ones: by whatever a test says that those do. */
+const eachOf = <F extends Pick<FileToFetch, "file">>(
+  files: ReadonlyArray<F>,
+  options: FileSetOptions | undefined,
+  move: (file: F) => Effect.Effect<Written, TransferError>
+) =>
+  Effect.forEach(files, (one, index) =>
+    move(one).pipe(
+      Effect.mapError((cause) => new FileFailed({ file: one.file, cause })),
+      Effect.tap((written) => options?.onMoved?.([{ index, written }]) ?? Effect.void)
+    ), { concurrency: 64 })
 
 /** A client that answers everything with something, and notes every call. */
 export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientShape> = {}): FipClientShape => {
@@ -112,6 +126,15 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
     restore: (file, version, options) => answer(written, "restore", shown(file), version, ...given(options)),
     upload: (local, file, options) => answer(transferred, "upload", local, shown(file), said(options)),
     download: (file, local, options) => answer(transferred, "download", shown(file), local, said(options)),
+    uploadMany: (files, options) =>
+      eachOf(
+        files,
+        options,
+        ({ expectedVersion, file, local, mode }) =>
+          all.upload(local, file, { mode, expectedVersion, hash: options?.hash })
+      ),
+    downloadMany: (files, options) =>
+      eachOf(files, options, ({ file, local }) => all.download(file, local, { syncFolder: options?.syncFolders })),
     transferNotes: () => Effect.undefined,
     list: (options) =>
       Stream.fromIterableEffect(
@@ -202,7 +225,8 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
     unlock: (file, options) =>
       answer({ owner: me, name: written.name, unlocked: me }, "unlock", shown(file), said(options))
   }
-  return { ...client, ...answers }
+  const all = { ...client, ...answers }
+  return all
 }
 
 /** A stream that keeps what is written to it. */
