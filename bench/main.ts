@@ -14,7 +14,7 @@ import { distance } from "./distance.ts"
 import { durability, patch } from "./durability.ts"
 import { install } from "./program.ts"
 import { requests } from "./requests.ts"
-import { small } from "./small.ts"
+import { farSmall, small, trees } from "./small.ts"
 import { start } from "./start.ts"
 import { command } from "./Timing.ts"
 import { transfer } from "./transfer.ts"
@@ -24,6 +24,8 @@ const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise
   transfer,
   distance,
   small,
+  trees,
+  "far-small": farSmall,
   requests,
   start,
   durability,
