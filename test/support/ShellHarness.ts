@@ -10,7 +10,13 @@ import { type ClientLayer, openShell, type ShellInput, type ShellOptions } from 
 import { Output } from "../../src/cli/shell/Output.ts"
 import type { TransferError } from "../../src/client/ClientError.ts"
 import { FileFailed, type FileSetOptions, type FileToFetch } from "../../src/client/fileSetTypes.ts"
-import type { ClientOptions, ContentInput, FipClientShape, ShareableInput } from "../../src/client/FipClient.ts"
+import type {
+  ClientOptions,
+  ContentInput,
+  FipClientShape,
+  OnProgress,
+  ShareableInput
+} from "../../src/client/FipClient.ts"
 import { FipClient } from "../../src/client/FipClient.ts"
 import { FileName, formatFileRef } from "../../src/protocol/FileName.ts"
 import { Fingerprint, SessionId, Sha256, Timestamp, Username } from "../../src/protocol/Identity.ts"
@@ -59,10 +65,13 @@ const given = (options: object | undefined): ReadonlyArray<unknown> =>
 const eachOf = <F extends Pick<FileToFetch, "file">>(
   files: ReadonlyArray<F>,
   options: FileSetOptions | undefined,
-  move: (file: F) => Effect.Effect<Written, TransferError>
+  move: (file: F, onProgress: OnProgress) => Effect.Effect<Written, TransferError>
 ) =>
   Effect.forEach(files, (one, index) =>
-    move(one).pipe(
+    move(one, (progress) => {
+      options?.onProgress?.({ bytes: progress.bytes, total: undefined })
+      options?.onFileProgress?.(index, progress)
+    }).pipe(
       Effect.mapError((cause) => new FileFailed({ file: one.file, cause })),
       Effect.tap((written) => options?.onMoved?.([{ index, written }]) ?? Effect.void)
     ), { concurrency: 64 })
@@ -130,11 +139,15 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
       eachOf(
         files,
         options,
-        ({ expectedVersion, file, local, mode }) =>
-          all.upload(local, file, { mode, expectedVersion, hash: options?.hash })
+        ({ expectedVersion, file, local, mode }, onProgress) =>
+          all.upload(local, file, { mode, expectedVersion, hash: options?.hash, onProgress })
       ),
     downloadMany: (files, options) =>
-      eachOf(files, options, ({ file, local }) => all.download(file, local, { syncFolder: options?.syncFolders })),
+      eachOf(
+        files,
+        options,
+        ({ file, local }, onProgress) => all.download(file, local, { syncFolder: options?.syncFolders, onProgress })
+      ),
     transferNotes: () => Effect.undefined,
     list: (options) =>
       Stream.fromIterableEffect(
