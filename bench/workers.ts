@@ -13,7 +13,7 @@ import { startFip } from "./FipProcess.ts"
 import { pump } from "./requests.ts"
 
 const CLIENTS = 8
-const REQUESTS = 20_000
+const REQUESTS = 10_000
 /** Until every worker trusts what it remembers. */
 const WARM_UP_MILLIS = 4000
 
