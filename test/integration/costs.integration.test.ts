@@ -100,6 +100,18 @@ it.layer(TestServer.layer().pipe(Layer.provide(counting)), {
         assert.deepStrictEqual(await costs(() => ask("List", {})), { statements: 1, records: 1 })
         assert.deepStrictEqual(await costs(() => ask("Delete", { name: "b" })), { statements: 5, records: 1 })
 
+        // A hundred files cost what one does, but for the records of their bytes and of the answer.
+        const many = Array.from({ length: 100 }, (_, index) => `many/${index}`)
+        const contents = randomBytes(100 * 40)
+        const { records: answered = 0, ...batch } = await costs(() =>
+          ask("WriteMany", { files: many.map((name) => ({ name, size: 40 })) }, contents)
+        )
+        assert.deepStrictEqual({ ...batch, records: 1 }, written)
+        assert.isAtMost(answered, 2)
+        const { records: sent = 0, ...reading } = await costs(() => ask("ReadMany", { names: many }))
+        assert.deepStrictEqual(reading, { statements: 1, reads: 1 })
+        assert.isAtMost(sent, 3)
+
         const large = randomBytes(4 * MIB)
         const patch = (name: string) => costs(() => ask("Patch", { name, position: 5 }, randomBytes(10)))
         const upload = async () => {
