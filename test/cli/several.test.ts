@@ -109,9 +109,12 @@ describe("DOWNLOAD of a pattern", () => {
     Effect.gen(function*() {
       const { here, line, out } = yield* setUp
       assert.include((yield* line("DOWNLOAD docs/*.pdf OUT/")).stderr, "nothing matches docs/*.pdf")
+      yield* Effect.promise(() => mkdir(here("out")))
       yield* line("DOWNLOAD 'docs/[x].txt' OUT/")
       yield* line("DOWNLOAD docs/[x].txt OUT/")
-      assert.deepStrictEqual(yield* out, ["[x].txt"])
+      // A file of just that name comes before what it would match as a pattern.
+      yield* line("DOWNLOAD docs/[x].txt OUT/y")
+      assert.deepStrictEqual(yield* out, ["[x].txt", "y"])
       assert.strictEqual(
         yield* Effect.promise(() => readFile(path.join(here("out"), "[x].txt"), "utf8")),
         "remote [x].txt"

@@ -3,9 +3,10 @@
  * matches keep the path that its wildcards stand for; one that matches nothing is an error. A folder is named with all
  * that is in it, where `--recursive` says so.
  */
-import { Effect, Stream } from "effect"
+import { Effect, Result, Stream } from "effect"
 import path from "node:path"
 import { FipClient } from "../../client/FipClient.ts"
+import { parseFileRef } from "../../protocol/FileName.ts"
 import type { Username } from "../../protocol/Identity.ts"
 import { refuse } from "../../protocol/Refusal.ts"
 import type { FileInfo } from "../../protocol/Request.ts"
@@ -33,7 +34,18 @@ export const isLocalPattern = Effect.fnUntraced(function*({ pattern, text }: Sou
   return isGlob(pattern) && (yield* kindOf(text)) === "none"
 })
 
-export const isRemotePattern = ({ pattern }: Source): boolean => isGlob(pattern)
+/** The same of the server. */
+export const isRemotePattern = Effect.fnUntraced(function*({ pattern, text }: Source) {
+  if (!isGlob(pattern)) return false
+  const { folder } = yield* Workspace
+  const literal = Result.flatMap(inFolder(folder, text), parseFileRef)
+  if (Result.isFailure(literal)) return true
+  const client = yield* FipClient
+  return yield* client.queryFile(literal.success).pipe(
+    Effect.as(false),
+    Effect.catchIf((error) => error._tag === "Refusal" && error.code === "2:nf", () => Effect.succeed(true))
+  )
+})
 
 /** A file that is named, and where it goes below the target folder. */
 export interface Named<File> {

@@ -3,11 +3,19 @@ import { Clock, Effect } from "effect"
 import { FipClient } from "../../../client/FipClient.ts"
 import { type FolderPrefix, formatFileRef } from "../../../protocol/FileName.ts"
 import { covers } from "../../../protocol/Permission.ts"
-import type { GrantInfo } from "../../../protocol/Request.ts"
+import type { Attributes, GrantInfo } from "../../../protocol/Request.ts"
 import { type Column, formatAgo, formatBytes, formatCount, formatPairs, formatTime, formatWhen } from "../format.ts"
 import { shareableTarget, target, targetOf, verbose } from "../inputs.ts"
 import { table } from "../Output.ts"
 import { shellCommand } from "../ShellCommand.ts"
+
+/** What the file is on the machine that its content came from. */
+const attributePairs = ({ executable, modified_ms }: Attributes = {}, now: number) => [
+  ...(modified_ms === undefined
+    ? []
+    : [["content from", formatWhen(new Date(modified_ms).toISOString(), now)] as const]),
+  ...(executable === true ? [["executable", "yes"] as const] : [])
+]
 
 export const queryFile = shellCommand({
   name: "QUERY FILE",
@@ -17,8 +25,8 @@ export const queryFile = shellCommand({
     { command: "QUERY file notes.txt --verbose", description: "also how often it was read, and when last" }
   ],
   json: "`owner`, `name`, `size`, `version`, `created_at`, `modified_at`, `role`, `public`; `locked_by` and " +
-    "`locked_until` while it is locked; `sha256` where it is known; with `--verbose` `reads` and " +
-    "`last_read_at`",
+    "`locked_until` while it is locked; `sha256` where it is known; `attributes` (`modified_ms`, `executable`) where they are; " +
+    "with `--verbose` `reads` and `last_read_at`",
   input: { ...target, verbose: verbose("also how often it was read, and when last") },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
@@ -38,6 +46,7 @@ export const queryFile = shellCommand({
         ? []
         : [["locked", `by ${result.locked_by} until ${formatWhen(result.locked_until, now)}`] as const]),
       ["sha256", result.sha256 ?? "not known yet"],
+      ...attributePairs(result.attributes, now),
       ...(result.reads === undefined ? [] : [["read", formatCount(result.reads, "time")] as const]),
       ...(result.last_read_at === undefined ? [] : [["last read", formatWhen(result.last_read_at, now)] as const])
     ])

@@ -155,9 +155,9 @@ const upload = shellCommand({
       }
       return yield* uploadStandardInput(place, expected(ifVersion))
     }
-    const sources = yield* Effect.forEach([local, ...more.slice(0, -1)], sourceOf)
-    const several = sources.length > 1 ||
-      (yield* isLocalPattern({ text: local, pattern: sources[0]?.pattern ?? local }))
+    const first = yield* sourceOf(local)
+    const sources = [first, ...yield* Effect.forEach(more.slice(0, -1), sourceOf)]
+    const several = sources.length > 1 || (yield* isLocalPattern(first))
     if ((several || recursive) && Option.isSome(ifVersion)) {
       return yield* new UsageError({ message: "--if-version is for one file" })
     }
@@ -243,8 +243,9 @@ const download = shellCommand({
     const { dryRun, overwrite, recursive } = options
     const local = more.at(-1)
     if (local === "") return yield* new UsageError({ message: "<local> must be a path on this machine, not \"\"" })
-    const sources = yield* Effect.forEach([text, ...more.slice(0, -1)], sourceOf)
-    const several = sources.length > 1 || sources.some(isRemotePattern)
+    const first = yield* sourceOf(text)
+    const sources = [first, ...yield* Effect.forEach(more.slice(0, -1), sourceOf)]
+    const several = sources.length > 1 || (yield* isRemotePattern(first))
     if ((several || recursive) && Option.isSome(version)) {
       return yield* new UsageError({ message: "--version is for one file" })
     }
