@@ -170,7 +170,7 @@ layer(Hub.layer, { excludeTestServices: true, timeout: "20 seconds" })("clients 
                     select coalesce(sum(amount), 0)::int as sum from sums where run = ${run}`
                   const added = amounts.reduce((sum, amount) => sum + amount, 0)
                   assert.strictEqual((after?.sum ?? 0) - (before?.sum ?? 0), added, "nobody came in between")
-                  if (fails) yield* Effect.fail("rolled back")
+                  if (fails) return yield* Effect.fail("rolled back")
                 })))
               })
               await Effect.runPromise(Effect.all(outcomes, { concurrency: "unbounded" }))
