@@ -197,4 +197,32 @@ describe("a transfer whose process is killed", { timeout: 120_000 }, () => {
     await finish("DOWNLOAD", "both-killed", target)
     assert.isTrue((await readFile(target)).equals(content))
   })
+
+  it("is a tree of small files, up when the server was killed and down when the client was: whole in the end", async () => {
+    const files = new Map(Array.from({ length: 1200 }, (_, index) => [`d${index % 5}/f${index}`, random.bytes(3000)]))
+    const tree = join(folder, "tree")
+    for (let part = 0; part < 5; part++) await mkdir(join(tree, `d${part}`), { recursive: true })
+    for (const [name, bytes] of files) await writeFile(join(tree, name), bytes)
+
+    proxy.up = 0
+    const sending = client("UPLOAD", "--recursive", tree, "tree/")
+    await proxy.when(() => proxy.up >= 1.5 * MiB)
+    await server.stop("SIGKILL")
+    assert.strictEqual((await sending.end).status, 6, said("the interrupted upload"))
+    await start()
+    assert.deepInclude(await finish("UPLOAD", "--recursive", tree, "tree/"), {
+      totals: { files: files.size, bytes: files.size * 3000 }
+    })
+
+    const target = join(folder, "tree-fetched")
+    proxy.down = 0
+    const fetching = client("DOWNLOAD", "--recursive", "tree/", target)
+    await proxy.when(() => proxy.down >= 1.5 * MiB)
+    fetching.child.kill("SIGKILL")
+    assert.strictEqual((await fetching.end).signal, "SIGKILL")
+    await finish("DOWNLOAD", "--recursive", "tree/", target)
+    const here = (await readdir(target, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+    assert.strictEqual(here.length, files.size, said("nothing else is left"))
+    for (const [name, bytes] of files) assert.isTrue((await readFile(join(target, name))).equals(bytes), said(name))
+  })
 })
