@@ -9,7 +9,6 @@ import { Config, Effect, Redacted } from "effect"
 import { execFile } from "node:child_process"
 import { isIPv6 } from "node:net"
 import { type ClientConfig, clientConfig, pathInConfig, type Profile } from "../client/ClientConfig.ts"
-import { didYouMean } from "../platform/nearest.ts"
 import { DEFAULT_PORT } from "../protocol/Limits.ts"
 import { UsageError } from "./shell/Failure.ts"
 
@@ -159,10 +158,3 @@ export const findServer = Effect.fnUntraced(function*(written: ServerName): Effe
     aliases: config.aliases
   }
 })
-
-/** A word that is neither a profile nor looks like a host may be a profile that was mistyped. */
-export const mistyped = (name: string): Effect.Effect<string> =>
-  clientConfig.pipe(
-    Effect.map(({ profiles }) => profiles.has(name) ? "" : didYouMean(name, profiles.keys())),
-    Effect.orElseSucceed(() => "")
-  )

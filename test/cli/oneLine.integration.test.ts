@@ -50,6 +50,7 @@ describe("one-line forms", { timeout: 180_000 }, () => {
     assert.strictEqual(await worked("cat work:log.txt :docs/-b.txt"), "from a pipe\ntwo\n")
     await worked("cp work:docs/a.txt work:copy.txt")
     await worked("mv :copy.txt :old/")
+    await mkdir(path.join(folder, "here"))
     await worked(`get alice_smith@${at}:old/copy.txt here/`)
     assert.strictEqual(await readFile(path.join(folder, "here/copy.txt"), "utf8"), "one\n")
     const listed = JSON.parse(await worked("ls --json :old/"))
