@@ -153,14 +153,14 @@ export const optionsOf = Effect.fnUntraced(
 
 // --- changes
 
-/** The lines of `[profile.name]`, without the comment that belongs to the table after it. */
+/** The lines of `[profile.name]`, without the comments behind it, which are another's. */
 const sectionOf = (lines: ReadonlyArray<string>, name: string): readonly [from: number, to: number] | undefined => {
   const header = new RegExp(`^\\s*\\[\\s*profile\\s*\\.\\s*(["']?)${name.replaceAll(".", "\\.")}\\1\\s*\\]`)
   const from = lines.findIndex((line) => header.test(line))
   if (from < 0) return undefined
   const next = lines.findIndex((line, at) => at > from && /^\s*\[/.test(line))
-  if (next < 0) return [from, lines.length]
-  const last = lines.findLastIndex((line, at) => at < next && !/^\s*(#|$)/.test(line))
+  const end = next < 0 ? lines.length : next
+  const last = lines.findLastIndex((line, at) => at < end && !/^\s*(#|$)/.test(line))
   return [from, Math.max(from, last) + 1]
 }
 
