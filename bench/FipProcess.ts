@@ -20,7 +20,7 @@ export interface FipProcess {
   readonly pid: number
   readonly port: number
   /** Runs shell commands as the one user, through one `fip connect`; by another port, where one leads to the server. */
-  readonly shell: (lines: ReadonlyArray<string>, port?: number) => Promise<string>
+  readonly shell: (lines: ReadonlyArray<string>, port?: number, flags?: ReadonlyArray<string>) => Promise<string>
   readonly stop: () => Promise<void>
 }
 
@@ -62,11 +62,17 @@ export const startFip = async (folder: string, flags: ReadonlyArray<string> = []
     "--known-hosts",
     join(folder, "known_hosts")
   ]
-  await command(process.execPath, [...connect(port), "--", "UNEW", USER, PASSWORD])
+  try {
+    await command(process.execPath, [...connect(port), "--", "UNEW", USER, PASSWORD])
+  } catch (cause) {
+    child.kill()
+    throw cause
+  }
   return {
     pid: child.pid ?? 0,
     port,
-    shell: (lines, by = port) => command(process.execPath, connect(by), { env, input: `${lines.join("\n")}\n` }),
+    shell: (lines, by = port, flags = []) =>
+      command(process.execPath, [...connect(by), ...flags], { env, input: `${lines.join("\n")}\n` }),
     stop: () =>
       new Promise((resolve) => {
         child.on("close", () => resolve())

@@ -6,12 +6,15 @@
  * everything started here ends here.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
-import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os"
+import { arch, cpus, loadavg, platform, release, tmpdir, totalmem } from "node:os"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { attack } from "./attack/main.ts"
+import { compression } from "./compression.ts"
 import { distance } from "./distance.ts"
 import { durability, patch } from "./durability.ts"
+import { idle } from "./idle.ts"
+import { latency } from "./latency.ts"
 import { install } from "./program.ts"
 import { requests } from "./requests.ts"
 import { farSmall, small, trees } from "./small.ts"
@@ -23,10 +26,13 @@ import { workers } from "./workers.ts"
 const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise<string>>> = {
   transfer,
   distance,
+  compression,
   small,
   trees,
   "far-small": farSmall,
   requests,
+  latency,
+  idle,
   start,
   durability,
   patch,
@@ -58,6 +64,7 @@ const installed = await mkdtemp(join(tmpdir(), "fip-bench-program-"))
 process.env["FIP_BENCH_PROGRAM"] = await install(installed)
 
 const sections: Array<string> = []
+const load = loadavg()[0] ?? 0
 for (const name of names) {
   const folder = await mkdtemp(join(tmpdir(), "fip-bench-"))
   try {
@@ -78,7 +85,7 @@ const report = [
   }, ${(totalmem() / 1024 ** 3).toFixed(0)} GiB; Node ${process.version}; ${await version(
     "ssh",
     "-V"
-  )}, cipher aes128-gcm@openssh.com.`,
+  )}, cipher aes128-gcm@openssh.com. Load before: ${load.toFixed(1)}.`,
   ...sections,
   ""
 ].join("\n\n")

@@ -101,7 +101,7 @@ export class Connection {
   /** When the server last got on with what it owes, and what has come since. */
   private progressAt = 0
   private received = 0
-  private readonly compressor = new Compressor(true)
+  private readonly compressor = new Compressor()
   private serverTakesZstd = false
   private roundTrip: number
   private leaving = false

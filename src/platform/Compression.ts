@@ -24,6 +24,8 @@ const EXPANDING = { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG }
 
 /** Of all transfers of a process together: those who wait for the disk need threads, too. */
 const MAX_AT_ONCE = 2
+/** What would wait behind so many goes as it is. */
+const MAX_WAITING = 64
 let atOnce = 0
 const waiting: Array<() => void> = []
 
@@ -45,14 +47,8 @@ const compress = (bytes: Uint8Array): Promise<Uint8Array | undefined> =>
 
 /** Compresses one stream of content, and does not try for long what does not shrink. */
 export class Compressor {
-  private readonly patient: boolean
   private skipping = 0
   private skipped = 1
-
-  /** A patient one waits for its turn; another lets the content go as it is when there is no place for it. */
-  constructor(patient: boolean) {
-    this.patient = patient
-  }
 
   /** The content in fewer bytes; `undefined` where it is to go as it is. It must not change meanwhile. */
   shrink(content: Uint8Array): Promise<Uint8Array | undefined> | undefined {
@@ -61,7 +57,7 @@ export class Compressor {
       atOnce += 1
       return this.attempt(content)
     }
-    if (!this.patient) return undefined
+    if (waiting.length >= MAX_WAITING) return undefined
     return new Promise<void>((resolve) => waiting.push(resolve)).then(() => {
       if (!this.skips()) return this.attempt(content)
       leave()

@@ -434,7 +434,7 @@ export class Connection {
     finish: boolean
   ): Promise<Refusal | undefined> {
     try {
-      const compressor = zstd ? new Compressor(false) : undefined
+      const compressor = zstd ? new Compressor() : undefined
       await this.writer.stream(id, head, content, finish, (bytes) => this.pace(userId, 0, bytes), compressor)
       return undefined
     } catch (error) {
@@ -453,7 +453,7 @@ export class Connection {
     finish: boolean
   ): Promise<Pick<Answered, "code" | "result" | "bytesOut">> {
     const { owner } = batches
-    const compressor = zstd ? new Compressor(false) : undefined
+    const compressor = zstd ? new Compressor() : undefined
     const told: Array<ResultOf<"ReadMany">["files"][number]> = []
     let bytesOut = 0
     const done = (code: Code) => ({ code, result: { owner, files: told }, bytesOut })

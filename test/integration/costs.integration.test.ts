@@ -1,8 +1,8 @@
 /**
- * What a request costs, counted and not timed: statements, operations on segments, and records that the server sends. A
- * change that makes one of them dearer has to say so here.
+ * What a request costs, counted and not timed: statements, operations on segments, records that the server sends, and
+ * content that is copied. A change that makes one of them dearer has to say so here.
  */
-import { assert, it } from "@effect/vitest"
+import { assert, it, vi } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as Statement from "effect/sql/Statement"
 import { createHash, randomBytes } from "node:crypto"
@@ -16,15 +16,37 @@ const MIB = 1024 * 1024
 /** What a TLS record carries at most. */
 const RECORD_BYTES = 16 * 1024
 
-const NOTHING = { statements: 0, opens: 0, reads: 0, writes: 0, syncs: 0, records: 0 }
+/** `copiedMiB`: content that was copied from one buffer into another, whole MiB; the client of this test copies all once. */
+const NOTHING = { statements: 0, opens: 0, reads: 0, writes: 0, syncs: 0, records: 0, copiedMiB: 0 }
 type Costs = typeof NOTHING
 
 const counts: Costs = { ...NOTHING }
 
+/** Sees what is copied by hand. What Node and the system copy on the way is theirs. */
+const watchCopies = Effect.acquireRelease(
+  Effect.sync(() => ({ concat: vi.spyOn(Buffer, "concat"), set: vi.spyOn(Uint8Array.prototype, "set") })),
+  ({ concat, set }) =>
+    Effect.sync(() => {
+      concat.mockRestore()
+      set.mockRestore()
+    })
+)
+let copies: Effect.Success<typeof watchCopies> | undefined
+
+const copiedBytes = (): number => {
+  let bytes = 0
+  for (const { value } of copies?.concat.mock.results ?? []) bytes += value.length
+  for (const [source] of copies?.set.mock.calls ?? []) bytes += source.length
+  return bytes
+}
+
 /** What `work` costs, and nothing of what it does not need. */
 const costs = async (work: () => Promise<unknown>): Promise<Partial<Costs>> => {
   Object.assign(counts, NOTHING)
+  copies?.concat.mockClear()
+  copies?.set.mockClear()
   await work()
+  counts.copiedMiB = Math.floor(copiedBytes() / MIB)
   return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0))
 }
 
@@ -68,6 +90,7 @@ it.layer(TestServer.layer().pipe(Layer.provide(counting)), {
   it.effect("is what it was", () =>
     Effect.gen(function*() {
       const { port } = yield* Server
+      copies = yield* watchCopies
       yield* Effect.promise(async () => {
         const client = await RawClient.open(port)
         // Node hands on each TLS record by itself.
@@ -91,7 +114,7 @@ it.layer(TestServer.layer().pipe(Layer.provide(counting)), {
         assert.deepStrictEqual(await costs(() => client.ask("Heartbeat", { id: ++id })), { records: 1 })
 
         // A lookup, and in the transaction: two for locks, one for who watches, one that changes and one that adds rows.
-        const written = { statements: 6, writes: 1, syncs: 1, records: 1 }
+        const written: Partial<Costs> = { statements: 6, writes: 1, syncs: 1, records: 1 }
         assert.deepStrictEqual(await write("a"), { ...written, opens: 1 })
         assert.deepStrictEqual(await write("b"), written)
         assert.deepStrictEqual(await write("b"), written)
@@ -126,7 +149,14 @@ it.layer(TestServer.layer().pipe(Layer.provide(counting)), {
           await ask("UploadCommit", { upload_id, sha256: createHash("sha256").update(large).digest("hex") })
         }
         // Looked up, begun and found; the commit is one like any other, of an upload that is locked. One sync for all parts.
-        assert.deepStrictEqual(await costs(upload), { statements: 10, opens: 1, writes: 4, syncs: 1, records: 6 })
+        assert.deepStrictEqual(await costs(upload), {
+          statements: 10,
+          opens: 1,
+          writes: 4,
+          syncs: 1,
+          records: 6,
+          copiedMiB: 4
+        })
         let got = 0
         const download = async () => {
           client.send("Read", { id: ++id, auth: { token }, body: { name: "large" } })
@@ -138,7 +168,7 @@ it.layer(TestServer.layer().pipe(Layer.provide(counting)), {
         }
         const { records = 0, ...rest } = await costs(download)
         assert.strictEqual(got, large.length)
-        assert.deepStrictEqual(rest, { statements: 1, opens: 1, reads: 5 })
+        assert.deepStrictEqual(rest, { statements: 1, opens: 1, reads: 5, copiedMiB: 4 })
         assert.isAtMost(records, Math.ceil(large.length / RECORD_BYTES) + 20)
 
         // As much in a large file as in a small one.
