@@ -42,9 +42,13 @@ const make = Effect.gen(function*() {
   const settings = yield* ServerConfig
   const folder = segmentsDirOf(settings)
   yield* Effect.mapError(check(folder), (error) => error._tag === "SqlError" ? said(databaseRefusal(error)) : error)
-  if (!isShared(settings)) return Siblings.defaultValue()
-
   const sql = yield* SqlClient
+  if (!isShared(settings)) {
+    // What it writes to is known by nobody but itself; workers that were killed may have left what they wrote to.
+    yield* Effect.mapError(sql`delete from nodes`, (error) => said(databaseRefusal(error)))
+    return Siblings.defaultValue()
+  }
+
   const { heardUntil, node } = yield* Notifications
   const grace = yield* GracePeriods
   const { begun } = yield* ShutdownCoordinator

@@ -200,3 +200,20 @@ it.layer(Shared.layer, inFolder)("a server that is given another folder of segme
       yield* Effect.scoped(start)
     }), 60_000)
 })
+
+it.effect("a server that is alone on the embedded database takes nothing for being written to by workers that are gone", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* Storage.folder
+    const context = yield* Layer.build(
+      TestDatabase.pglite.pipe(Layer.provideMerge(Storage.config(dataDir, {})))
+    )
+    const sql = Context.get(context, SqlClient)
+    const [worker, segment] = [randomUUID(), randomUUID()]
+    yield* sql`
+      insert into nodes (node_id, name, started_at, seen_at, quiet) values (${worker}::uuid, 'gone', now(), now(), 0)`
+    yield* sql`insert into open_segments (segment_id, node_id) values (${segment}::uuid, ${worker}::uuid)`
+    yield* Layer.build(
+      Cluster.layer.pipe(Layer.provide(ShutdownCoordinator.layer), Layer.provide(Layer.succeedContext(context)))
+    )
+    assert.deepStrictEqual(yield* sql`select 1 from nodes union all select 1 from open_segments`, [])
+  }))
