@@ -4,7 +4,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
-const ownProgram = fileURLToPath(new URL("../../bin/fip.js", import.meta.url))
+/** What is run: this repository's own, or the one that `.ci/run` has built, which starts in half the time. */
+export const ownProgram = process.env["FIP_TEST_PROGRAM"] ?? fileURLToPath(new URL("../../bin/fip.js", import.meta.url))
 
 /** Where clients note their transfers unless a test says where: not among those of whoever runs the tests. */
 const stateHome = join(tmpdir(), "fip-test-state")

@@ -3,10 +3,8 @@ import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_proces
 import { once } from "node:events"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
-
-const program = fileURLToPath(new URL("../../bin/fip.js", import.meta.url))
+import { ownProgram } from "./Program.ts"
 
 /** False where there is no such `script`: then there is no terminal to be had. */
 export const hasTerminal = spawnSync("script", ["--version"]).stdout?.includes("util-linux") ?? false
@@ -26,7 +24,7 @@ export class Terminal {
 
   /** Runs `fip …`. */
   constructor(args: ReadonlyArray<string>, { columns = 80, cwd, env, rows = 24 }: TerminalOptions) {
-    const command = [process.execPath, program, ...args].join(" ")
+    const command = [process.execPath, ownProgram, ...args].join(" ")
     const line = `stty cols ${columns} rows ${rows}; tty; exec ${command}`
     this.child = spawn("script", ["-qefc", line, "/dev/null"], {
       cwd,
