@@ -72,9 +72,11 @@ export class Server extends Context.Service<Server, {
     })
   ).pipe(
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
-      if (workersOf(yield* ServerConfig) > 1) return Crew.layer
-      const users = yield* UserManager
-      return Listener.layer(yield* requestHandlers, users.authenticate)
+      if (workersOf(yield* ServerConfig) === 1) {
+        const users = yield* UserManager
+        return Listener.layer(yield* requestHandlers, users.authenticate)
+      }
+      return Crew.layer
     }))),
     Layer.provide(ShutdownCoordinator.phase("Listener")),
     Layer.provide(Layer.unwrap(Effect.gen(function*() {
