@@ -214,7 +214,10 @@ const FORMS: ReadonlyArray<Form> = [
     summary: "Delete files on a server",
     commands: ["DELETE"],
     operands: "host:file …",
-    examples: [{ command: "fip rm work:a.txt work:b.txt" }],
+    examples: [
+      { command: "fip rm work:a.txt work:b.txt" },
+      { command: "fip rm -r work:old/", description: "shows what there is, and asks; --yes in a script" }
+    ],
     lines: each("DELETE")
   }
 ]

@@ -38,7 +38,7 @@ describe("the original's defects", () => {
         const line of [
           "DELETE",
           "DELETE f --foo",
-          "DELETE f bob_jones extra",
+          "READ f bob_jones extra",
           "DELETE 'f",
           "UPLOAD nothing-here --recursive",
           "\\",

@@ -52,16 +52,20 @@ export class RemoteFiles {
     )
   }
 
-  readonly answers: Partial<FipClientShape> = {
-    list: ({ prefix = "" } = {}) =>
-      Stream.suspend(() =>
-        Stream.fromIterable(
-          [...this.files.keys()].filter((name) => name.startsWith(prefix)).sort().map((name) => ({
-            _tag: "File" as const,
-            file: this.written(name)
-          }))
+  readonly answers = {
+    list: ({ prefix = "", recursive = false } = {}) => {
+      const isHere = (name: string) => recursive || !name.slice(prefix.length).includes("/")
+      return Stream.suspend(() => {
+        const names = [...this.files.keys()].filter((name) => name.startsWith(prefix)).sort()
+        const folders = new Set(
+          names.filter((name) => !isHere(name)).map((name) => name.slice(0, name.indexOf("/", prefix.length) + 1))
         )
-      ),
+        return Stream.fromIterable([
+          ...[...folders].map((name) => ({ _tag: "Folder" as const, name })),
+          ...names.filter(isHere).map((name) => ({ _tag: "File" as const, file: this.written(name) }))
+        ])
+      })
+    },
     queryFile: (file) =>
       Effect.suspend(() =>
         this.files.has(nameOf(file))
@@ -102,7 +106,7 @@ export class RemoteFiles {
         this.done.push(`delete ${name}`)
         return { owner: info("x").owner, name: FileName.make(name) }
       })
-  }
+  } satisfies Partial<FipClientShape>
 }
 
 const nameOf = (file: FileInput): string =>

@@ -9,6 +9,7 @@ import { jobCommands } from "./commands/jobs.ts"
 import { mirrorCommands } from "./commands/mirror.ts"
 import { queryCommands } from "./commands/queries.ts"
 import { readCommands } from "./commands/read.ts"
+import { removeCommands } from "./commands/remove.ts"
 import { sessionCommands } from "./commands/session.ts"
 import { sharingCommands } from "./commands/sharing.ts"
 import { transferCommands } from "./commands/transfer.ts"
@@ -23,7 +24,7 @@ export const commandTree = Command.make("fip").pipe(
     { group: "session", commands: [...sessionCommands, helpCommand(root)] },
     { group: "account", commands: accountCommands },
     { group: "shell", commands: [...folderCommands, alias(root), unalias, source, ...jobCommands] },
-    { group: "files", commands: [...readCommands, ...fileCommands] },
+    { group: "files", commands: [...readCommands, ...fileCommands, ...removeCommands] },
     { group: "transfer", commands: [...transferCommands, ...mirrorCommands, ...uploadCommands] },
     { group: "sharing", commands: sharingCommands },
     { group: "queries", commands: [...queryCommands, ...watchCommands] }

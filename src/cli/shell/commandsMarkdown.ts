@@ -17,6 +17,9 @@ that is no terminal it runs one command a line (\`#\` begins a comment) and stop
   next character. A quoted word is never a flag, and neither is anything after \`--\`: \`WRITE f -- -x\`, \`WRITE f "-x"\`.
 - \`docs/a.txt\` is your own file, \`~alice/docs/a.txt\` is Alice's. Where a command takes \`[owner]\`, \`a.txt alice\` is the
   same as \`~alice/a.txt\`.
+- UPLOAD, DOWNLOAD, LIST, READ and DELETE take patterns: \`*\` and \`?\` within a part of a name, \`[…]\`, and \`**\` for any
+  folders. A quoted word is none, and a file of just that name goes before what it would match. DELETE shows what a pattern
+  or \`--recursive\` names and asks; where nobody can answer it wants \`--yes\`.
 - After \`CD docs\`, \`a.txt\` is \`docs/a.txt\`, \`../b.txt\` is \`b.txt\`, and LIST lists \`docs/\`; after \`CD ~alice/docs\`, \`a.txt\`
   is \`~alice/docs/a.txt\`. \`/a.txt\`, \`~/a.txt\` and \`~me/a.txt\` are your own \`a.txt\` wherever you are, and \`~alice/a.txt\` is
   Alice's. A new name that RENAME or COPY gives is in the folder if that is the owner's, else at the top of the owner's files.
@@ -44,7 +47,7 @@ the server every minute whether it is there, and connects again when the connect
 | 3 | no connection |
 | 4 | trust: the server's key is not the one that was pinned |
 | 5 | authentication: wrong password, or not logged in |
-| 6 | interrupted transfer: connection lost or content damaged in READ, UPLOAD, DOWNLOAD and the …FROM commands. The same command again goes on where it was ([transfers.md](transfers.md)), READ from the beginning |
+| 6 | interrupted transfer: connection lost or content damaged in READ, UPLOAD, DOWNLOAD and the …FROM commands, or in DELETE of several files. The same command again goes on where it was ([transfers.md](transfers.md)), READ from the beginning |
 | 130 | cancelled with Ctrl-C |
 
 ## \`--json\`

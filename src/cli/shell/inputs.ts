@@ -44,12 +44,15 @@ const ownerArgument = Argument.String("owner").pipe(
 
 /** A name, in the folder that the shell is in and, for one whose owner is named apart, from the top. */
 export interface Named<Ref> {
+  /** As it was typed. */
+  readonly text: string
   readonly here: Ref
   readonly fromTop: Ref
 }
 
 const named = <Ref extends ShareableRef>(parse: (text: string) => Result.Result<Ref, string>) => (text: string) =>
   Effect.map(parsedHere(text, parse), (here): Named<Ref> => ({
+    text,
     here,
     fromTop: Result.getOrElse(Result.flatMap(inFolder(TOP, text), parse), () => here)
   }))

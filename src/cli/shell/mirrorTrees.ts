@@ -10,10 +10,10 @@ import { lstat, rmdir, unlink } from "node:fs/promises"
 import path from "node:path"
 import { FipClient } from "../../client/FipClient.ts"
 import { setAttributes } from "../../client/Sink.ts"
-import { type FileName, formatFileRef, parseFileName } from "../../protocol/FileName.ts"
+import { type FileName, parseFileName } from "../../protocol/FileName.ts"
 import { refuse } from "../../protocol/Refusal.ts"
 import type { FileInfo } from "../../protocol/Request.ts"
-import { TransferFailed, UsageError } from "./Failure.ts"
+import { UsageError } from "./Failure.ts"
 import { makeFilter } from "./Filter.ts"
 import { formatBytes, formatCount, formatTable } from "./format.ts"
 import { localHashes } from "./localHashes.ts"
@@ -24,6 +24,7 @@ import { formatPlace, type Place } from "./places.ts"
 import { Progress, withProgress } from "./Progress.ts"
 import { Questions } from "./Questions.ts"
 import { filesUnder } from "./remoteTree.ts"
+import { deleteAll } from "./removal.ts"
 import { note, type Outcome } from "./Report.ts"
 import { isSame, localFacts } from "./treeNotes.ts"
 
@@ -41,9 +42,6 @@ export interface MirrorOptions {
   readonly exclude: ReadonlyArray<string>
   readonly include: ReadonlyArray<string>
 }
-
-/** Deletions at once. */
-const AT_ONCE = 16
 
 /** More files that are replaced than this are asked about. */
 const MANY = 10
@@ -141,29 +139,6 @@ const refuseEmpty = (plan: MirrorPlan, { deletes, direction, local, place, yes }
     )
     : Effect.void
 
-const deleteRemote = Effect.fnUntraced(function*(pairs: ReadonlyArray<Pair>) {
-  const client = yield* FipClient
-  let done = 0
-  yield* Effect.forEach(
-    pairs,
-    ({ remote }) =>
-      remote === undefined ? Effect.void : client.delete(remote, { expectedVersion: remote.version }).pipe(
-        // Somebody was faster.
-        Effect.catchIf((error) => error._tag === "Refusal" && error.code === "2:nf", () => Effect.void),
-        Effect.tap(() => Effect.sync(() => done++)),
-        Effect.mapError((cause) =>
-          new TransferFailed({
-            file: formatFileRef({ owner: remote.owner, name: remote.name }),
-            moved: done > 0,
-            goesOn: true,
-            cause
-          })
-        )
-      ),
-    { concurrency: AT_ONCE, discard: true }
-  )
-})
-
 const deleteLocal = Effect.fnUntraced(function*(root: string, pairs: ReadonlyArray<Pair>) {
   const folders = new Set<string>()
   for (const { local } of pairs) {
@@ -199,7 +174,7 @@ const up = Effect.fnUntraced(function*(plan: MirrorPlan, options: MirrorOptions)
     }]
   })
   const moved = yield* moveAll(moves, { direction: "up" })
-  if (options.deletes) yield* deleteRemote(plan.extra)
+  if (options.deletes) yield* deleteAll(plan.extra.flatMap(({ remote }) => remote === undefined ? [] : [remote]))
   return moved
 })
 

@@ -1,21 +1,21 @@
 /**
- * What the words of a transfer name: files of this machine, or of the server. A pattern names what it matches, and its
+ * What the words of a command name: files of this machine, or of the server. A pattern names what it matches, and its
  * matches keep the path that its wildcards stand for; one that matches nothing is an error. A folder is named with all
  * that is in it, where `--recursive` says so.
  */
 import { Effect, Result, Stream } from "effect"
 import path from "node:path"
-import { FipClient } from "../../client/FipClient.ts"
+import { FipClient, type ListOptions } from "../../client/FipClient.ts"
 import { parseFileRef } from "../../protocol/FileName.ts"
 import type { Username } from "../../protocol/Identity.ts"
 import { refuse } from "../../protocol/Refusal.ts"
 import type { FileInfo } from "../../protocol/Request.ts"
 import { UsageError } from "./Failure.ts"
-import type { Filter } from "./Filter.ts"
+import { everything, type Filter } from "./Filter.ts"
 import { type Glob, isGlob, parseGlob, unquoteGlob } from "./Glob.ts"
 import { kindOf, lastPart, type LocalFile, lookAt, walk } from "./localTree.ts"
 import { Patterns } from "./Patterns.ts"
-import { parsePlace } from "./places.ts"
+import { parsePlace, type Place } from "./places.ts"
 import { filesUnder } from "./remoteTree.ts"
 import { inFolder, Workspace } from "./Workspace.ts"
 
@@ -129,43 +129,59 @@ const withoutDoubles = Effect.fnUntraced(function*<File>(
   return [...byName.values()].sort((a, b) => a.name < b.name ? -1 : 1)
 })
 
-/** Files of the server below a folder; `deep`: in the folders in it, too. */
-const listed = Effect.fnUntraced(function*(owner: Username | undefined, prefix: string, deep: boolean) {
-  if (deep) return yield* filesUnder({ owner, prefix })
+/** Which files of the server a pattern is looked for among. */
+export type Among = Pick<ListOptions, "scope" | "deleted">
+
+/** What is in a folder of the server; `deep`: every file below, and no folders. */
+const listed = Effect.fnUntraced(function*(place: Pick<Place, "owner" | "prefix">, deep: boolean, among: Among) {
   const client = yield* FipClient
   const files: Array<FileInfo> = []
-  yield* Stream.runForEach(client.list({ owner, prefix }), (entry) =>
-    Effect.sync(() => {
-      if (entry._tag === "File") files.push(entry.file)
-    }))
-  return files
+  const folders: Array<string> = []
+  yield* Stream.runForEach(
+    client.list({ owner: place.owner, prefix: place.prefix, ...(deep ? { recursive: true } : {}), ...among }),
+    (entry) =>
+      Effect.sync(() => {
+        if (entry._tag === "File") files.push(entry.file)
+        else folders.push(entry.name)
+      })
+  )
+  return { files, folders }
 })
 
 const isDeep = (glob: Glob, pattern: string, recursive: boolean): boolean =>
   recursive || pattern.split("/").length > glob.base.length + 1 || pattern.endsWith("**")
 
+const usageOf = (text: string) => (fault: string) => new UsageError({ message: `"${text}": ${fault}` })
+
+/** A pattern for names of the server: where all matches are, and how they go on there. */
+const parseRemotePattern = Effect.fnUntraced(function*(text: string, here: string) {
+  const [, user, names = ""] = /^(?:~([^/]*)\/)?(.*)$/s.exec(here) ?? []
+  const place = yield* Effect.mapError(
+    Effect.fromResult(parsePlace(user === undefined ? "/" : `~${user}`)),
+    usageOf(text)
+  )
+  const glob = parseGlob(names)
+  return { owner: place.owner, prefix: glob.base.map((part) => `${part}/`).join(""), names, glob }
+})
+
+const below = (prefix: string, name: string): string => name.startsWith(prefix) ? name.slice(prefix.length) : ""
+
 const remoteSource = Effect.fnUntraced(function*({ pattern, text }: Source, filter: Filter, recursive: boolean) {
-  const usage = (fault: string) => new UsageError({ message: `"${text}": ${fault}` })
   const { folder } = yield* Workspace
-  const here = yield* Effect.mapError(Effect.fromResult(inFolder(folder, pattern)), usage)
+  const here = yield* Effect.mapError(Effect.fromResult(inFolder(folder, pattern)), usageOf(text))
   const client = yield* FipClient
   if (isGlob(pattern)) {
-    const [, user, names = ""] = /^(?:~([^/]*)\/)?(.*)$/s.exec(here) ?? []
-    const place = yield* Effect.mapError(Effect.fromResult(parsePlace(user === undefined ? "/" : `~${user}`)), usage)
-    const glob = parseGlob(names)
-    const prefix = glob.base.map((part) => `${part}/`).join("")
+    const { glob, names, owner, prefix } = yield* parseRemotePattern(text, here)
     const { keeps } = restOf(names, glob.base.length, filter, recursive)
     const literal = unquoteGlob(names)
-    const found = (yield* listed(place.owner, prefix, isDeep(glob, names, recursive))).flatMap((file) => {
-      const name = file.name.startsWith(prefix) ? file.name.slice(prefix.length) : ""
+    const { files } = yield* listed({ owner, prefix }, isDeep(glob, names, recursive), {})
+    const found = files.flatMap((file) => {
+      const name = below(prefix, file.name)
       return keeps(name) || file.name === literal ? [{ name, file }] : []
     })
     return found.length === 0 ? yield* refuse("2:nf", noMatch(text, recursive)) : found
   }
-  const place = yield* Effect.mapError(
-    Effect.fromResult(parsePlace(unquoteGlob(here))),
-    usage
-  )
+  const place = yield* Effect.mapError(Effect.fromResult(parsePlace(unquoteGlob(here))), usageOf(text))
   if (place.file !== undefined && !recursive) {
     const file = yield* client.queryFile(place.file)
     return [{ name: lastPart(file.name), file }]
@@ -173,13 +189,43 @@ const remoteSource = Effect.fnUntraced(function*({ pattern, text }: Source, filt
   const name = formatName(place.prefix)
   if (!recursive) return yield* new UsageError({ message: `${text} is a folder: add --recursive` })
   const files = (yield* filesUnder(place)).flatMap((file) => {
-    const below = file.name.startsWith(place.prefix) ? file.name.slice(place.prefix.length) : ""
-    return filter.keeps(below) ? [{ name: `${name}${below}`, file }] : []
+    const rest = below(place.prefix, file.name)
+    return filter.keeps(rest) ? [{ name: `${name}${rest}`, file }] : []
   })
   if (files.length > 0) return files
   if (place.file === undefined) return yield* refuse("2:nf", `there are no files under ${text}`)
   const file = yield* client.queryFile(place.file)
   return [{ name: lastPart(file.name), file }]
+})
+
+/** Files and folders of the server that a pattern matches; one that ends in `/` matches folders alone. */
+export const remoteEntries = Effect.fnUntraced(function*(
+  { pattern, text }: Source,
+  recursive: boolean,
+  among: Among = {}
+) {
+  const { folder } = yield* Workspace
+  const foldersOnly = pattern.endsWith("/")
+  const here = yield* Effect.mapError(
+    Effect.fromResult(inFolder(folder, foldersOnly ? pattern.slice(0, -1) : pattern)),
+    usageOf(text)
+  )
+  const { glob, names, owner, prefix } = yield* parseRemotePattern(text, here)
+  const all = yield* listed({ owner, prefix }, isDeep(glob, names, recursive), among)
+  const rest = restOf(names, glob.base.length, everything, recursive)
+  const { matches } = parseGlob(names.split("/").slice(glob.base.length).join("/"))
+  const folders = new Set(all.folders.filter((name) => matches(below(prefix, name).slice(0, -1).split("/"))))
+  const files = all.files.filter(({ name }) => {
+    const parts = below(prefix, name).split("/")
+    // Of a listing without folders, those that match are in the names of its files.
+    for (let depth = recursive ? parts.length : 1; depth < parts.length; depth++) {
+      if (matches(parts.slice(0, depth))) folders.add(`${prefix}${parts.slice(0, depth).join("/")}/`)
+    }
+    const isBelow = recursive && parts.some((_, depth) => depth > 0 && matches(parts.slice(0, depth)))
+    return foldersOnly ? isBelow : rest.keeps(parts.join("/"))
+  })
+  if (files.length + folders.size > 0) return { files, folders: [...folders] }
+  return yield* refuse("2:nf", `no such file: nothing matches ${text}`)
 })
 
 const formatName = (prefix: string): string => prefix === "" ? "" : `${lastPart(prefix)}/`
@@ -193,4 +239,21 @@ export const remoteSources = Effect.fnUntraced(function*(
   const all: Array<Named<FileInfo>> = []
   for (const source of sources) all.push(...yield* remoteSource(source, filter, recursive))
   return yield* withoutDoubles(all, (file) => `~${file.owner}/${file.name}`)
+})
+
+/** The same, each once, wherever it is. */
+export const remoteFiles = Effect.fnUntraced(function*(sources: ReadonlyArray<Source>, recursive: boolean) {
+  const files = new Map<string, FileInfo>()
+  for (const source of sources) {
+    for (const { file } of yield* remoteSource(source, everything, recursive)) {
+      files.set(`~${file.owner}/${file.name}`, file)
+    }
+  }
+  return [...files.values()]
+})
+
+/** The word as one of somebody's files. */
+export const ownedBy = ({ pattern, text }: Source, owner: Username): Source => ({
+  pattern: `~${owner}/${pattern}`,
+  text: `~${owner}/${text}`
 })

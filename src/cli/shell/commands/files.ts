@@ -104,20 +104,6 @@ const patch = shellCommand({
   })
 })
 
-const remove = shellCommand({
-  name: "DELETE",
-  summary: "Delete a file",
-  examples: [{ command: "DELETE notes.txt" }],
-  json: "`owner`, `name`",
-  input: { ...target, ifVersion },
-  run: Effect.fnUntraced(function*(input) {
-    const client = yield* FipClient
-    const file = yield* targetOf(input)
-    const result = yield* client.delete(file, expected(input.ifVersion))
-    return { code: "1:fdel", message: `deleted ${formatFileRef(file)}`, result }
-  })
-})
-
 const renamed = (file: FileRef, name: string): string => `${formatFileRef(file)} to ${name}`
 
 const rename = shellCommand({
@@ -167,4 +153,4 @@ const restore = shellCommand({
   })
 })
 
-export const fileCommands = [create, write, replace, append, patch, remove, rename, copy, restore] as const
+export const fileCommands = [create, write, replace, append, patch, rename, copy, restore] as const

@@ -12,18 +12,25 @@ import { formatFileRef } from "../../../protocol/FileName.ts"
 import type { FileInfo } from "../../../protocol/Request.ts"
 import { UsageError } from "../Failure.ts"
 import { formatAgo, formatBytes, formatCount, formatTable } from "../format.ts"
-import { recursive } from "../inputs.ts"
+import { isGlob } from "../Glob.ts"
+import { parsedHere, recursive } from "../inputs.ts"
 import { Output } from "../Output.ts"
-import { placeArgument } from "../places.ts"
+import { parsePlace } from "../places.ts"
 import { printableLine } from "../printable.ts"
 import { JsonMode } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
+import { isRemotePattern, remoteEntries, sourceOf } from "../sources.ts"
+import { ValueKind } from "../ValueKind.ts"
 import { Workspace } from "../Workspace.ts"
 
-const path = placeArgument(
-  "path",
-  "a folder (docs/), a file, somebody's files (~alice) or a folder of theirs (~alice/docs/)"
-).pipe(Argument.optional)
+const path = Argument.String("path").pipe(
+  Argument.mapEffect((text) => Effect.map(parsedHere(text, parsePlace), (place) => ({ text, place }))),
+  Argument.withMetavar(ValueKind.FILE),
+  Argument.withDescription(
+    "a folder (docs/), a file, a pattern (docs/*.md), somebody's files (~alice) or a folder of theirs (~alice/docs/)"
+  ),
+  Argument.optional
+)
 
 const ORDERS = {
   name: () => 0,
@@ -98,6 +105,7 @@ export const list = shellCommand({
   examples: [
     { command: "LIST" },
     { command: "LIST docs/ --long --recursive" },
+    { command: "LIST docs/*.md --long", description: "what matches; a name in quotes is no pattern" },
     { command: "LIST --recursive --long --sort size", description: "the largest files first" },
     { command: "LIST --shared", description: "what others let you read or edit" },
     { command: "LIST --deleted --long", description: "what RESTORE can bring back, and when it was deleted" }
@@ -137,7 +145,7 @@ export const list = shellCommand({
     }
     const client = yield* FipClient
     const output = yield* Output
-    const place = Option.getOrUndefined(input.path)
+    const { place, text } = Option.getOrElse(input.path, () => ({ place: undefined, text: "" }))
     const here = input.shared || input.public || input.deleted ? undefined : (yield* Workspace).folder
     const options: ListOptions = {
       owner: place === undefined ? here?.owner : place.owner,
@@ -149,8 +157,20 @@ export const list = shellCommand({
     /** Nothing below that name: it can still be the name of a file. */
     const file = place?.file !== undefined && !input.shared && !input.public && !input.deleted ? place.file : undefined
 
+    const source = yield* sourceOf(text)
+    /** All of it at once: of a pattern, and what is not in the order of names. */
+    const whole = Effect.gen(function*() {
+      // A file or folder with just that name comes first, and among others' files there is none to ask for.
+      if (!isGlob(source.pattern) || (file !== undefined && !(yield* isRemotePattern(source)))) {
+        return yield* collect(options, input.sort)
+      }
+      const { deleted, scope } = options
+      const { files, folders } = yield* remoteEntries(source, input.recursive, { deleted, scope })
+      return { files: input.sort === "name" ? files : files.sort(ORDERS[input.sort]), folders }
+    })
+
     if (yield* JsonMode) {
-      let { files, folders } = yield* collect(options, input.sort)
+      let { files, folders } = yield* whole
       if (file !== undefined && files.length + folders.length === 0) files = [yield* client.queryFile(file)]
       return { code: "1:qa", message: counted(files.length, folders.length), result: { files, folders } }
     }
@@ -167,10 +187,10 @@ export const list = shellCommand({
       }
       return entries.length === 0 ? Effect.void : output.write(`${view(entries)}\n`)
     }
-    if (input.sort === "name") {
+    if (input.sort === "name" && !isGlob(source.pattern)) {
       yield* Stream.runForEach(Stream.chunks(client.list(options)), show)
     } else {
-      const all = yield* collect(options, input.sort)
+      const all = yield* whole
       yield* show([
         ...all.folders.map((name) => ({ _tag: "Folder" as const, name })),
         ...all.files.map((file) => ({ _tag: "File" as const, file }))

@@ -4,36 +4,38 @@
  */
 import { Effect, Option, Stream } from "effect"
 import { Flag } from "effect/cli"
-import { FipClient } from "../../../client/FipClient.ts"
-import { formatFileRef } from "../../../protocol/FileName.ts"
-import type { ReadHead } from "../../../protocol/Request.ts"
+import { FipClient, type ReadOptions } from "../../../client/FipClient.ts"
+import { type FileRef, formatFileRef } from "../../../protocol/FileName.ts"
+import type { FileInfo, ReadHead } from "../../../protocol/Request.ts"
 import { TransferFailed, UsageError } from "../Failure.ts"
-import { formatBytes } from "../format.ts"
+import { formatBytes, formatCount } from "../format.ts"
 import { limit, position, target, targetOf, version } from "../inputs.ts"
 import { Output } from "../Output.ts"
 import { printable } from "../printable.ts"
 import { Questions } from "../Questions.ts"
-import { JsonMode } from "../Report.ts"
+import { JsonMode, type Outcome } from "../Report.ts"
 import { shellCommand } from "../ShellCommand.ts"
+import { isRemotePattern, ownedBy, remoteFiles, sourceOf } from "../sources.ts"
 
 type Content = Stream.Stream<Uint8Array, TransferFailed>
 
 /** Content in one JSON object is held in memory on both sides of the pipe. */
 const MAX_JSON = 1024 * 1024
 
+const fitsInJson = (bytes: number): Effect.Effect<void, UsageError> =>
+  bytes <= MAX_JSON ? Effect.void : Effect.fail(
+    new UsageError({
+      message: `--json holds at most ${formatBytes(MAX_JSON)} and this is ${formatBytes(bytes)}: ` +
+        "use --limit, or DOWNLOAD"
+    })
+  )
+
 const toJson = Effect.fnUntraced(function*(head: ReadHead, content: Content) {
   const chunks: Array<Uint8Array> = []
   yield* Stream.runForEach(content, (chunk) =>
-    head.length > MAX_JSON
-      ? Effect.fail(
-        new UsageError({
-          message: `--json holds at most ${formatBytes(MAX_JSON)} and this is ${formatBytes(head.length)}: ` +
-            "use --limit, or DOWNLOAD"
-        })
-      )
-      : Effect.sync(() => {
-        chunks.push(chunk)
-      }))
+    Effect.map(fitsInJson(head.length), () => {
+      chunks.push(chunk)
+    }))
   const bytes = Buffer.concat(chunks)
   const text = asText(bytes)
   return text === undefined ? { ...head, base64: bytes.toString("base64") } : { ...head, text }
@@ -93,16 +95,53 @@ const toTerminal = Effect.fnUntraced(function*(head: ReadHead, content: Content)
   if (!endsLine || held !== "") yield* output.write("\n")
 })
 
+const opened = Effect.fnUntraced(function*(file: FileRef, options: ReadOptions) {
+  const client = yield* FipClient
+  const { content, head } = yield* client.open(file, options)
+  // The server has answered: whatever ends the content before its end interrupts it.
+  return {
+    head,
+    content: Stream.mapError(content, (cause) => new TransferFailed({ moved: true, goesOn: false, cause }))
+  }
+})
+
+const show = Effect.fnUntraced(function*(head: ReadHead, content: Content) {
+  const output = yield* Output
+  if (output.stdoutIsTerminal) yield* toTerminal(head, content)
+  else yield* Stream.runForEach(content, output.write)
+})
+
+/** One after the other, in the versions that were seen. */
+const readSeveral = Effect.fnUntraced(function*(files: ReadonlyArray<FileInfo>, isJson: boolean) {
+  const bytes = files.reduce((sum, { size }) => sum + size, 0)
+  if (isJson) yield* fitsInJson(bytes)
+  const heads: Array<object> = []
+  for (const { name, owner, version } of files) {
+    const { content, head } = yield* opened({ owner, name }, { version })
+    if (isJson) heads.push(yield* toJson(head, content))
+    else yield* show(head, content)
+  }
+  const outcome: Outcome = {
+    code: "1:read",
+    message: `read ${formatBytes(bytes)} of ${formatCount(files.length, "file")}`,
+    result: { files: heads },
+    text: ""
+  }
+  return outcome
+})
+
 const read = shellCommand({
   name: "READ",
   summary: "Write the content of a file, or of a part of it, to standard output",
   examples: [
     { command: "READ notes.txt" },
+    { command: "READ logs/*.txt", description: "one after the other; a name in quotes is no pattern" },
     { command: "READ log.txt --position 1000000 --limit 4096" },
     { command: "READ notes.txt --version 3", description: "as it was then" }
   ],
   json: "`owner`, `name`, `size`, `version`, `position`, `length`, `sha256` where it is known, and the content as " +
-    "`text` if it is UTF-8, else as `base64`; at most 1 MiB of it, more is refused with `local:usage`",
+    "`text` if it is UTF-8, else as `base64`; at most 1 MiB of it, more is refused with `local:usage`; of a pattern, " +
+    "`files` (an array of these)",
   kind: "transfer",
   background: false,
   input: {
@@ -112,24 +151,25 @@ const read = shellCommand({
     version: version.pipe(Flag.optional)
   },
   run: Effect.fnUntraced(function*(input) {
-    const client = yield* FipClient
-    const output = yield* Output
+    const isJson = yield* JsonMode
     const file = yield* targetOf(input)
-    const opened = yield* client.open(file, {
+    const options: ReadOptions = {
       position: Option.getOrUndefined(input.position),
       limit: Option.getOrUndefined(input.limit),
       version: Option.getOrUndefined(input.version)
-    })
-    const { head } = opened
-    // The server has answered: whatever ends the content before its end interrupts it.
-    const content = Stream.mapError(
-      opened.content,
-      (cause) => new TransferFailed({ moved: true, goesOn: false, cause })
-    )
+    }
+    const word = yield* sourceOf(input.file.text)
+    const source = Option.match(input.owner, { onNone: () => word, onSome: (owner) => ownedBy(word, owner) })
+    if (yield* isRemotePattern(source)) {
+      if (Object.values(options).some((value) => value !== undefined)) {
+        return yield* new UsageError({ message: "--position, --limit and --version are for one file" })
+      }
+      return yield* readSeveral(yield* remoteFiles([source], false), isJson)
+    }
+    const { content, head } = yield* opened(file, options)
     const done = { code: "1:read", message: `read ${formatBytes(head.length)} of ${formatFileRef(file)}`, text: "" }
-    if (yield* JsonMode) return { ...done, result: yield* toJson(head, content) }
-    if (output.stdoutIsTerminal) yield* toTerminal(head, content)
-    else yield* Stream.runForEach(content, output.write)
+    if (isJson) return { ...done, result: yield* toJson(head, content) }
+    yield* show(head, content)
     return { ...done, result: head }
   })
 })
