@@ -57,6 +57,7 @@ export {
 export {
   type ClientOptions,
   type ContentInput,
+  type ContentOptions,
   type DownloadOptions,
   type FileInput,
   FipClient,

@@ -9,7 +9,7 @@ import type { ClientOptions } from "../client/FipClient.ts"
 import { knownHostsFlag } from "./localCommand.ts"
 import { fromEnvironment, type Server } from "./ServerName.ts"
 import { ExitStatus, type Failure, failureOf, type UsageError } from "./shell/Failure.ts"
-import { type ClientLayer, openShell, type ShellInput } from "./shell/openShell.ts"
+import { type ClientLayer, openShell, type ShellInput, type ShellOptions } from "./shell/openShell.ts"
 import { Output } from "./shell/Output.ts"
 import { JsonMode, note, reportFailure } from "./shell/Report.ts"
 import { ShellExit } from "./ShellExit.ts"
@@ -68,12 +68,12 @@ export const standardInput: Effect.Effect<Stream.Stream<Uint8Array, LocalFileErr
     )
 )
 
-/** Runs what comes in on a server, with the session that is kept for it, or one that begins and ends here. */
-export const runOnServer = Effect.fnUntraced(function*(access: Access, input: ShellInput, clientLayer: ClientLayer) {
+/** What the shell needs to know of a server, and of who is to log in there. */
+export const shellOptions = Effect.fnUntraced(function*(access: Access, input: ShellInput) {
   const { blindTrust, json, keepGoing, server } = access
   const { host, passwordCommand, port, username } = server
   const secret = yield* fromEnvironment("FIP_PASSWORD")
-  return yield* openShell({
+  const options: ShellOptions = {
     client: {
       host,
       port,
@@ -89,10 +89,16 @@ export const runOnServer = Effect.fnUntraced(function*(access: Access, input: Sh
     login: access.login,
     json,
     keepGoing,
-    standardInput: yield* standardInput,
     aliases: server.aliases,
     input
-  }, clientLayer)
+  }
+  return options
+})
+
+/** Runs what comes in on a server, with the session that is kept for it, or one that begins and ends here. */
+export const runOnServer = Effect.fnUntraced(function*(access: Access, input: ShellInput, clientLayer: ClientLayer) {
+  const options = yield* shellOptions(access, input)
+  return yield* openShell({ ...options, standardInput: yield* standardInput }, clientLayer)
 })
 
 /** Reports how a command of the program ended, in its name, and ends the process with the status. */

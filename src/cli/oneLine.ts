@@ -4,9 +4,10 @@
  * They are a spelling and nothing more. Operands become lines of the shell, and whatever else a form can do is a flag of
  * the command that it stands for, taken from that command's own definition and handed on as it was given.
  */
-import { Effect } from "effect"
+import { Effect, Predicate } from "effect"
 import { Argument, Command, type Command as Cli, Completions, Flag } from "effect/cli"
 import { FipClient } from "../client/FipClient.ts"
+import { copyBetween } from "./betweenServers.ts"
 import { accessFlags, ending, keepGoingFlag, runOnServer } from "./onServer.ts"
 import { findServer, parseRemoteName, type RemoteName, type Server, type ServerName } from "./ServerName.ts"
 import { commandTree } from "./shell/commandTree.ts"
@@ -32,6 +33,8 @@ interface Form {
   readonly operands: string
   readonly examples: ReadonlyArray<Cli.Command.Example>
   readonly lines: (operands: ReadonlyArray<Operand>) => Lines
+  /** What it comes to when the last operand stands on another server than the others do. */
+  readonly across?: (paths: ReadonlyArray<string>) => Line
 }
 
 const isRemote = (operand: Operand): operand is RemoteName => "path" in operand
@@ -137,14 +140,16 @@ const FORMS: ReadonlyArray<Form> = [
   },
   {
     name: "cp",
-    summary: "Copy files to a server, from it, or on it",
+    summary: "Copy files to a server, from it, on it, or from one server to another",
     commands: ["UPLOAD", "DOWNLOAD", "COPY"],
     operands: "from … to",
     examples: [
       { command: "fip cp report.pdf work:docs/" },
       { command: "fip cp -r work:photos/ photos" },
-      { command: "fip cp work:a.txt work:b.txt" }
+      { command: "fip cp work:a.txt work:b.txt" },
+      { command: "fip cp -r work:photos/ home:photos/", description: "from one server to another, by this machine" }
     ],
+    across: (paths) => ["COPY", ...paths],
     lines: (operands) =>
       Effect.flatMap(splitLast(operands), ([sources, target]) => {
         if (!isRemote(target)) return download(sources, target.local)
@@ -266,18 +271,25 @@ const serversOf = (operands: ReadonlyArray<Operand>): Effect.Effect<ReadonlyArra
     : usage("nothing here stands on a server: a file there is host:name, profile:name, or :name of the default profile")
 }
 
-/** The one server that is meant by all of the names; a user who is named by one of them is named for all. */
-const theServer = Effect.fnUntraced(function*(names: ReadonlyArray<ServerName>) {
+/** The one server that is meant by all of the names, if it is one; a user who is named by one of them is named for all. */
+const sameServer = Effect.fnUntraced(function*(names: ReadonlyArray<ServerName>) {
   let one: Server | undefined
   for (const name of names) {
     const server = yield* findServer(name)
     if (one === undefined || (one.username === undefined && isSame(one, server))) one = server
     else if (!isSame(one, server) || (server.username !== undefined && server.username !== one.username)) {
-      return yield* usage("these are two servers, or two users: copy to this machine first, and from here to the other")
+      return undefined
     }
   }
-  return one ?? (yield* usage("say which server"))
+  return one
 })
+
+const theServer = (names: ReadonlyArray<ServerName>): Effect.Effect<Server, UsageError> =>
+  Effect.filterOrElse(
+    sameServer(names),
+    Predicate.isNotUndefined,
+    () => usage("these are two servers, or two users: fip cp takes files from one to another")
+  )
 
 const isSame = (a: Server, b: Server): boolean => a.host.toLowerCase() === b.host.toLowerCase() && a.port === b.port
 
@@ -297,7 +309,8 @@ const translate = Effect.fnUntraced(function*(form: Form, texts: ReadonlyArray<s
   const servers = yield* serversOf(operands)
   const lines = yield* form.lines(operands)
   if (lines.length === 0) return yield* usage(`say which: fip ${form.name} ${form.operands}`)
-  return { lines, servers }
+  const across = operands.every(isRemote) ? form.across?.(operands.map(pathOf)) : undefined
+  return { lines, servers, across }
 })
 
 /** The same of the form of a name. */
@@ -324,9 +337,15 @@ const formCommand = (form: Form) => {
     },
     (given) =>
       Effect.gen(function*() {
-        const { lines, servers } = yield* translate(form, given.operands)
-        const server = yield* theServer(servers)
+        const { across, lines, servers } = yield* translate(form, given.operands)
         const flags = given.flags.flat()
+        const [target] = servers.slice(-1)
+        if (across !== undefined && target !== undefined && (yield* sameServer(servers)) === undefined) {
+          const from = yield* theServer(servers.slice(0, -1))
+          const to = yield* theServer([target])
+          return yield* copyBetween({ ...given, from, to }, form.name, wordsOf(across, flags))
+        }
+        const server = yield* theServer(servers)
         return yield* runOnServer(
           { ...given, server },
           { _tag: "Lines", name: form.name, lines: lines.map((line) => wordsOf(line, flags)) },

@@ -16,7 +16,7 @@ import type { SharingMethods } from "./methods/sharing.ts"
 import type { TransferMethods } from "./methods/transfers.ts"
 import type { RetryPolicy } from "./Retry.ts"
 
-export type { ReadOptions, WriteOptions } from "./methods/files.ts"
+export type { ContentOptions, ReadOptions, WriteOptions } from "./methods/files.ts"
 export type { ContentInput, FileInput, ShareableInput } from "./methods/inputs.ts"
 export type { ActivityOptions, ListEntry, ListOptions, WatchOptions } from "./methods/queries.ts"
 export type { DownloadOptions, OnProgress, Transferred, UploadOptions } from "./methods/transfers.ts"

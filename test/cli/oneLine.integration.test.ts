@@ -1,7 +1,8 @@
 /** The program from one line to the next, as processes: kept sessions, profiles, one-line forms and their statuses. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
+import { createHash, randomBytes } from "node:crypto"
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import path from "node:path"
 import { promisify } from "node:util"
@@ -79,7 +80,7 @@ describe("one-line forms", { timeout: 180_000 }, () => {
         "cp a.txt",
         "ls nobody_known@" + at + ":",
         "cat --no-such-flag :docs/a.txt",
-        "cp :docs/a.txt localhost:1:a.txt"
+        "mv :docs/a.txt localhost:1:a.txt"
       ].map(async (line) => (await fip(line)).status)
     )
     assert.deepStrictEqual(statuses, [1, 2, 3, 2, 5, 2, 2])
@@ -89,6 +90,53 @@ describe("one-line forms", { timeout: 180_000 }, () => {
     const script = await fip("connect --keep-going", { input: "READ nothing-here\nREAD docs/a.txt\nNO SUCH\n" })
     assert.strictEqual(script.status, 1)
     assert.strictEqual(script.stdout.toString(), "one\n")
+  })
+})
+
+describe("fip cp from one server to another", { timeout: 180_000 }, () => {
+  it("streams files and folders, with their times, and proves what arrives", async () => {
+    const other = await serve(["0", "--data-dir", path.join(folder, "other")])
+    try {
+      const there = `localhost:${other.port}`
+      await worked(`connect ${there} -- UNEW carol_jones carol-password`)
+      await worked(`login carol_jones@${there}`, { env: { FIP_PASSWORD: "carol-password" } })
+      await worked(`profile add other --host ${there} --user carol_jones`)
+      await mkdir(path.join(folder, "out/deep"), { recursive: true })
+      const content = randomBytes(5_000_000)
+      await writeFile(path.join(folder, "out/large"), content, { mode: 0o755 })
+      await utimes(path.join(folder, "out/large"), 1_600_000_000, 1_600_000_000)
+      await writeFile(path.join(folder, "out/deep/small.txt"), "small")
+      await worked("cp -r out :out")
+      const one = JSON.parse(await worked("cp --json :out/large other:copy"))
+      assert.strictEqual(one.result.sha256, createHash("sha256").update(content).digest("hex"))
+      await worked("cp -r :out/ other:all/")
+      assert.strictEqual(await worked("ls -r other:"), "all/deep/small.txt\nall/large\ncopy\n")
+      await worked("get other:all/large back")
+      assert.isTrue(content.equals(await readFile(path.join(folder, "back"))))
+      const { mode, mtimeMs } = await stat(path.join(folder, "back"))
+      assert.deepStrictEqual([mode & 0o100, mtimeMs], [0o100, 1_600_000_000_000])
+      // Nobody knows the hash of what has grown; it is found out.
+      await worked("connect -- APPEND out/deep/small.txt er")
+      await worked("cp --overwrite older :out/deep/small.txt other:all/deep/")
+      assert.strictEqual(await worked("cat other:all/deep/small.txt"), "smaller")
+      const kept = await fip("cp -r --overwrite never :out/ other:all/")
+      assert.include(kept.stderr, "kept 2 that were there")
+      await worked("cp :out/*ge :out/deep/small.txt other:flat/")
+      assert.strictEqual(await worked("ls other:flat/"), "flat/large\nflat/small.txt\n")
+      assert.include(await worked("cp -r --dry-run :out/ other:new/"), "out/large  to  new/large")
+      assert.include((await fip("cp :out/ other:new/")).stderr, "is a folder: add --recursive")
+      assert.include((await fip("cp :out/nothing other:new/")).stderr, "nothing")
+      assert.strictEqual((await fip("cp :out/large nobody_here@" + there + ":x")).status, 5)
+      assert.strictEqual((await fip("cp :out/large localhost:1:x")).status, 3)
+      assert.strictEqual((await fip("mv :out/large other:x")).status, 2)
+      await worked("rm -r --yes other:all/")
+      assert.strictEqual((await fip("rm -r other:flat/")).status, 2)
+      assert.strictEqual(await worked("ls other:"), "flat/\ncopy\n")
+      await worked("logout other")
+      await worked("profile remove other")
+    } finally {
+      await other.stop("SIGKILL")
+    }
   })
 })
 

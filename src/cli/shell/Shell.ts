@@ -4,6 +4,7 @@
  */
 import { Config, Context, Effect, Option, Result, Stream } from "effect"
 import { CliConfig, CliOutput, Command } from "effect/cli"
+import type * as CliError from "effect/cli/CliError"
 import { isCliError } from "effect/cli/CliError"
 import { FipClient } from "../../client/FipClient.ts"
 import { type CommandLine, commandLine, expandAliases } from "./CommandLine.ts"
@@ -37,7 +38,20 @@ export interface LineResult {
   readonly leave: boolean
 }
 
-const parseAndRun = Command.runWith(commandTree, { version: "", renderErrors: false })
+/** What lines are parsed by. */
+export interface LineTree {
+  readonly root: Command.Command.Any
+  readonly run: (
+    args: ReadonlyArray<string>
+  ) => Effect.Effect<void, CommandError | CliError.CliError, CommandServices>
+}
+
+export const lineTree = <Name extends string, Input, Context>(
+  root: Command.Command<Name, Input, Context, CommandError, CommandServices>
+): LineTree => ({ root, run: Command.runWith(root, { version: "", renderErrors: false }) })
+
+/** The shell's own commands, unless a program brings its own. */
+export const Lines = Context.Reference<LineTree>("fip/cli/shell/Lines", { defaultValue: () => lineTree(commandTree) })
 
 const unknown = (words: ReadonlyArray<Word>): boolean => words[0] === undefined || words[0].text.startsWith("-")
 
@@ -46,7 +60,8 @@ const attempt = Effect.fnUntraced(function*(line: CommandLine, words: ReadonlyAr
   if (line.command === undefined && unknown(words)) {
     return Option.some(failureOf(notACommand(words[0]?.text ?? ""), "request"))
   }
-  const run = parseAndRun(line.args).pipe(
+  const tree = yield* Lines
+  const run = tree.run(line.args).pipe(
     Effect.provideService(CliConfig.CliConfig, CliConfig.make({ builtIns: [] })),
     // What is wrong with a line is reported below, in the shell's own words.
     Effect.provideService(CliOutput.Presenter, { present: () => Effect.void })
@@ -57,7 +72,7 @@ const attempt = Effect.fnUntraced(function*(line: CommandLine, words: ReadonlyAr
       error instanceof OutputClosed
         ? Effect.fail(error)
         : isCliError(error)
-        ? Effect.map(usageError(commandTree, error), (usage) => Option.some(failureOf(usage, line.facts.kind)))
+        ? Effect.map(usageError(tree.root, error), (usage) => Option.some(failureOf(usage, line.facts.kind)))
         : Effect.succeedSome(failureOf(error, line.facts.kind))
   })
 }, Effect.catchDefect((defect) => Effect.succeedSome(internalFailure(defect))))
@@ -107,7 +122,7 @@ export const runWords = Effect.fnUntraced(function*(typed: ReadonlyArray<Word>, 
   const all = expandAliases(aliases, typed)
   const beside = all.length > 1 && isAmpersand(all.at(-1))
   const words = beside ? all.slice(0, -1) : all
-  const line = yield* commandLine(commandTree, words)
+  const line = yield* commandLine((yield* Lines).root, words)
   const paging = line.facts.live ? undefined : yield* Paging
   const run = beside
     ? runBeside(line, words, (text ?? all.map(({ text }) => text).join(" ")).replace(/\s*&\s*$/, ""))

@@ -2,7 +2,7 @@
  * One run of the shell on one connection: connects, logs in when it was given who, runs a command, a script or a person's
  * lines, and ends its session. The result is the exit status; what went wrong has been reported by then.
  */
-import { Data, Effect, Latch, Layer, Option, type Redacted, Result, Stream } from "effect"
+import { Context, Data, Effect, Latch, Layer, Option, type Redacted, Result, Stream } from "effect"
 import path from "node:path"
 import { type ConnectError, type LocalFileError, NotLoggedIn, type TrustError } from "../../client/ClientError.ts"
 import type { ClientOptions } from "../../client/FipClient.ts"
@@ -23,7 +23,7 @@ import { Output, type OutputClosed, type OutputStream } from "./Output.ts"
 import { printableLine } from "./printable.ts"
 import { Questions } from "./Questions.ts"
 import { JsonMode, note, reportFailure } from "./Report.ts"
-import { runAll, runInteractive, runScript, runToEnd, runWords } from "./Shell.ts"
+import { Lines, type LineTree, lineTree, runAll, runInteractive, runScript, runToEnd, runWords } from "./Shell.ts"
 import { EnsureSession } from "./ShellCommand.ts"
 import { questionsAtTerminal } from "./TerminalQuestions.ts"
 import { fromArguments, type Word } from "./Tokenizer.ts"
@@ -34,7 +34,13 @@ import { Workspace, WorkspaceState } from "./Workspace.ts"
 export type ShellInput =
   | { readonly _tag: "Command"; readonly words: ReadonlyArray<string> }
   /** What a one-line form of the program comes to, under the form's name. Questions go to the terminal, if there is one. */
-  | { readonly _tag: "Lines"; readonly name: string; readonly lines: ReadonlyArray<ReadonlyArray<Word>> }
+  | {
+    readonly _tag: "Lines"
+    readonly name: string
+    readonly lines: ReadonlyArray<ReadonlyArray<Word>>
+    /** Where they are no lines of the shell's own commands. */
+    readonly tree?: LineTree
+  }
   | { readonly _tag: "Script"; readonly lines: Stream.Stream<string, LocalFileError> }
   | { readonly _tag: "Terminal"; readonly input: NodeJS.ReadableStream; readonly output: OutputStream }
 
@@ -133,6 +139,17 @@ const endSession = Effect.gen(function*() {
     yield* Effect.interruptible(Effect.timeoutOption(client.logout(), LOGOUT_PATIENCE))
   }
 }).pipe(Effect.ignore)
+
+/** A client of another server beside the shell's own, logged in; its session ends with the scope, unless it is kept. */
+export const anotherClient = Effect.fnUntraced(function*(options: ShellOptions, clientLayer: ClientLayer) {
+  const context = yield* connect(options, clientLayer)
+  yield* Effect.addFinalizer(() => Effect.provideContext(endSession, context))
+  yield* Effect.mapError(
+    Effect.provideContext(loginUnlessKept(options), context),
+    (cause) => new LoginFailed({ cause })
+  )
+  return Context.get(context, FipClient)
+})
 
 const CONNECTION_GONE: ReadonlySet<ExitStatus> = new Set([ExitStatus.NO_CONNECTION, ExitStatus.TRANSFER])
 
@@ -241,7 +258,11 @@ export const openShell = (options: ShellOptions, clientLayer: ClientLayer) => {
       input._tag === "Command"
         ? runToEnd(Effect.map(runWords(fromArguments(input.words)), ({ status }) => status))
         : input._tag === "Lines"
-        ? runToEnd(runAll(input.lines, { keepGoing }))
+        ? Effect.provideService(
+          runToEnd(runAll(input.lines, { keepGoing })),
+          Lines,
+          input.tree ?? lineTree(commandTree)
+        )
         : runToEnd(runScript(
           input.lines.pipe(Stream.catch((error) => Stream.fromEffect(failing(input, "CONNECT", "request")(error)))),
           { keepGoing }

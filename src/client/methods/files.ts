@@ -1,6 +1,6 @@
 /** Files and their content, without the disk of this machine. */
 import { Cause, Effect, Predicate, Stream } from "effect"
-import type { ReadHead, ResultOf, UploadMode, Written } from "../../protocol/Request.ts"
+import type { Attributes, ReadHead, ResultOf, UploadMode, Written } from "../../protocol/Request.ts"
 import { ofBytes, ofStream } from "../Blocks.ts"
 import { IntegrityError, type RequestError, type TransferError } from "../ClientError.ts"
 import { openReading, type Reading } from "../Reading.ts"
@@ -13,6 +13,11 @@ export interface WriteOptions {
   readonly expectedVersion?: number | undefined
 }
 
+export interface ContentOptions extends WriteOptions {
+  /** What is kept beside the content: when it was last changed where it comes from, and whether it is executable. */
+  readonly attributes?: Attributes | undefined
+}
+
 export interface ReadOptions {
   readonly position?: number | undefined
   /** At most so many bytes; the whole rest unless given. */
@@ -21,18 +26,22 @@ export interface ReadOptions {
 }
 
 export interface FileMethods {
-  readonly create: (file: FileInput, content?: ContentInput) => Effect.Effect<Written, TransferError>
+  readonly create: (
+    file: FileInput,
+    content?: ContentInput,
+    options?: Pick<ContentOptions, "attributes">
+  ) => Effect.Effect<Written, TransferError>
   /** Makes the file or replaces its content. */
   readonly write: (
     file: FileInput,
     content: ContentInput,
-    options?: WriteOptions
+    options?: ContentOptions
   ) => Effect.Effect<Written, TransferError>
   /** Replaces the content of a file that exists. */
   readonly replace: (
     file: FileInput,
     content: ContentInput,
-    options?: WriteOptions
+    options?: ContentOptions
   ) => Effect.Effect<Written, TransferError>
   readonly append: (
     file: FileInput,
@@ -91,14 +100,15 @@ export const fileMethods = ({ api, link }: ClientParts): FileMethods => {
     return (yield* send(api, target, blocks)).written
   }, Effect.scoped)
 
-  const writing = (mode: UploadMode) => (file: FileInput, content: ContentInput, options: WriteOptions = {}) =>
+  const writing = (mode: UploadMode) => (file: FileInput, content: ContentInput, options: ContentOptions = {}) =>
     Effect.flatMap(
       refOf(file),
-      (file) => sendContent({ file, mode, expectedVersion: options.expectedVersion }, content)
+      (file) =>
+        sendContent({ file, mode, expectedVersion: options.expectedVersion, attributes: options.attributes }, content)
     )
 
   return {
-    create: (file, content = "") => writing("create")(file, content),
+    create: (file, content = "", options) => writing("create")(file, content, options),
     write: writing("write"),
     replace: writing("replace"),
     append: writing("append"),
