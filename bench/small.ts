@@ -3,7 +3,7 @@
  * 4 KiB, the files of two real packages, and 1,000 files over a round trip of 100 ms.
  */
 import { existsSync } from "node:fs"
-import { cp, mkdir, readdir, rm } from "node:fs/promises"
+import { cp, mkdir, readdir } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { makeRandomFile } from "./data.ts"
 import { type FipProcess, startFip } from "./FipProcess.ts"
@@ -25,9 +25,9 @@ interface Peers {
 
 interface Way {
   readonly up: boolean
-  /** Folders of this machine. */
+  /** Folders of this machine; each turn has its own in the second one. */
   readonly source: string
-  readonly target: string
+  readonly targets: string
   /** Of the files in `source`, when they are all in one folder: sftp is then given a line for each. */
   readonly names: ReadonlyArray<string> | undefined
   /** The folder on fip's server that a download is of. */
@@ -36,16 +36,20 @@ interface Way {
 }
 
 let uploads = 0
+let turns = 0
 
 const contenders = ({ fip, rclone, sftp }: Peers, way: Way): ReadonlyArray<Contender> => {
-  const { names, port, remote, source, target, up } = way
+  const { names, port, remote, source, targets, up } = way
+  let target = ""
+  // Never emptied between two turns: some file systems make new files slowly after many were removed.
   const before = async () => {
-    await rm(target, { recursive: true, force: true })
-    await mkdir(target)
+    target = join(targets, `${turns++}`)
+    await mkdir(target, { recursive: true })
   }
-  const lines = names === undefined
-    ? `${up ? "put" : "get"} -r ${source}/. ${target}\n`
-    : names.map((name) => `${up ? "put" : "get"} ${join(source, name)} ${join(target, name)}\n`).join("")
+  const lines = () =>
+    names === undefined
+      ? `${up ? "put" : "get"} -r ${source}/. ${target}\n`
+      : names.map((name) => `${up ? "put" : "get"} ${join(source, name)} ${join(target, name)}\n`).join("")
   return [
     {
       name: `\`fip\` ${up ? "UPLOAD" : "DOWNLOAD"} --recursive`,
@@ -60,7 +64,7 @@ const contenders = ({ fip, rclone, sftp }: Peers, way: Way): ReadonlyArray<Conte
       name: names === undefined ? `\`sftp ${up ? "put" : "get"} -r\`` : `\`sftp\` ${up ? "put" : "get"}, one batch`,
       servers: [sftp.pid],
       before,
-      run: () => sftp.batch(lines)
+      run: () => sftp.batch(lines())
     }],
     ...sftp === undefined || rclone === undefined || port !== undefined ? [] : [{
       name: "`rclone copy --transfers 16`",
@@ -84,7 +88,7 @@ const bothWays = async (
   peers: Peers,
   title: string,
   count: number,
-  way: Pick<Way, "source" | "target" | "names" | "port">,
+  way: Pick<Way, "source" | "targets" | "names" | "port">,
   rounds: number
 ): Promise<ReadonlyArray<string>> => {
   const rate = (seconds: number) => `${(count / seconds).toFixed(0)} files/s`
@@ -126,7 +130,7 @@ export const small = async (folder: string, rounds: number): Promise<string> => 
   // rclone asks for each file by itself, many times: 10,000 take it a quarter of an hour. It has its turn with the trees.
   const peers = { ...await started(folder), rclone: undefined }
   try {
-    const way = { source, target: join(folder, "target"), names, port: undefined }
+    const way = { source, targets: join(folder, "targets"), names, port: undefined }
     return (await bothWays(peers, `${FILES} files of 4 KiB`, FILES, way, rounds)).join("\n\n")
   } finally {
     await peers.fip.stop()
@@ -139,7 +143,7 @@ export const trees = async (folder: string, rounds: number): Promise<string> => 
   const count = await copyPackages(source)
   const peers = await started(folder)
   try {
-    const way = { source, target: join(folder, "target"), names: undefined, port: undefined }
+    const way = { source, targets: join(folder, "targets"), names: undefined, port: undefined }
     const title = `The ${count} files of the packages ${PACKAGES.join(" and ")}`
     return (await bothWays(peers, title, count, way, rounds)).join("\n\n")
   } finally {
@@ -155,7 +159,7 @@ export const farSmall = async (folder: string, rounds: number): Promise<string> 
   const fip = await startFip(folder)
   const far = await startDistance(fip.port, ROUND_TRIP_MILLIS)
   try {
-    const way = { source, target: join(folder, "target"), names, port: far.port }
+    const way = { source, targets: join(folder, "targets"), names, port: far.port }
     const title = `${FAR_FILES} files of 4 KiB over a round trip of ${ROUND_TRIP_MILLIS} ms`
     return (await bothWays({ fip, sftp: undefined, rclone: undefined }, title, FAR_FILES, way, rounds)).join("\n\n")
   } finally {
