@@ -60,7 +60,7 @@ const revive = Effect.fnUntraced(function*(fixture: Fixture, databaseUrl: string
   const dataDir = yield* temporaryFolder
   yield* Effect.promise(() => writeFiles(dataDir, fixture.files))
   if (databaseUrl === undefined) {
-    yield* Effect.promise(() => TestDatabase.seedDataDir(dataDir))
+    yield* Effect.promise(() => TestDatabase.seedEmpty(dataDir))
     const engine = yield* Effect.promise(() => PGlite.create(join(dataDir, "database")))
     yield* Effect.scoped(Effect.gen(function*() {
       yield* Effect.provide(loadTables(fixture), yield* Layer.build(Database.layerEngine(engine)))

@@ -209,7 +209,7 @@ describe("a backup", () => {
         }).pipe(
           Effect.provide(
             storeIn(join(folder, "data")).pipe(
-              Layer.provideMerge(TestDatabase.pglite),
+              Layer.provideMerge(Layer.unwrap(Effect.map(TestDatabase.engine, Database.layerEngine))),
               Layer.provide(Layer.succeed(Database.Migrations, older))
             )
           )
