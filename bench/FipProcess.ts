@@ -1,5 +1,6 @@
 /** A `fip serve` of its own in a temporary folder, and `fip connect` against it: real processes, as a user runs them. */
 import { type ChildProcess, spawn } from "node:child_process"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { command } from "./Timing.ts"
@@ -63,7 +64,10 @@ export const startFip = async (folder: string, flags: ReadonlyArray<string> = []
     join(folder, "known_hosts")
   ]
   try {
-    await command(process.execPath, [...connect(port), "--", "UNEW", USER, PASSWORD])
+    // Where a client has been here before, the user is there.
+    if (!existsSync(join(folder, "known_hosts"))) {
+      await command(process.execPath, [...connect(port), "--", "UNEW", USER, PASSWORD])
+    }
   } catch (cause) {
     child.kill()
     throw cause

@@ -1,5 +1,6 @@
 /**
- * `npm run bench [-- part …] [--rounds n] [--write] [--profile folder]`: measures FIP next to its peers on this machine.
+ * `npm run bench [-- part …] [--rounds n] [--files n] [--write] [--profile folder]`: measures FIP next to its peers on
+ * this machine; `--files` is the size of the large store of the part `store`.
  *
  * Prints Markdown; `--write` puts it into docs/benchmarks.md. `--profile` leaves CPU profiles of FIP's processes in a
  * folder; what it prints then is not to be compared. FIP is built first, and measured as users have it. Loopback only;
@@ -19,11 +20,12 @@ import { install } from "./program.ts"
 import { requests } from "./requests.ts"
 import { farSmall, small, trees } from "./small.ts"
 import { start } from "./start.ts"
+import { store } from "./store.ts"
 import { command } from "./Timing.ts"
 import { transfer } from "./transfer.ts"
 import { workers } from "./workers.ts"
 
-const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise<string>>> = {
+const parts: Readonly<Record<string, (folder: string, rounds: number, files: number) => Promise<string>>> = {
   transfer,
   distance,
   compression,
@@ -37,13 +39,15 @@ const parts: Readonly<Record<string, (folder: string, rounds: number) => Promise
   durability,
   patch,
   attack,
-  workers
+  workers,
+  store
 }
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: "string", default: "5" },
+    files: { type: "string", default: "1000000" },
     write: { type: "boolean", default: false },
     profile: { type: "string" }
   }
@@ -68,7 +72,7 @@ const load = loadavg()[0] ?? 0
 for (const name of names) {
   const folder = await mkdtemp(join(tmpdir(), "fip-bench-"))
   try {
-    sections.push(await parts[name]?.(folder, Number(values.rounds)) ?? "")
+    sections.push(await parts[name]?.(folder, Number(values.rounds), Number(values.files)) ?? "")
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

@@ -1,7 +1,11 @@
-/** What checking the store asks of the database. Every method is one statement, and so sees one moment. */
+/**
+ * What checking the store asks of the database. Every method is one statement, and so sees one moment. One that is asked
+ * page by page costs what is on its page, whatever the store holds (migrations/0002_files.ts says how).
+ */
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { databaseRefusal } from "../Database.ts"
 import { SegmentId } from "./Extent.ts"
@@ -65,6 +69,16 @@ export class FsckRepo extends Context.Service<FsckRepo, {
           group by owner_id
         ) f on f.owner_id = u.user_id`
 
+      /** `segment (id)`: those that extents refer to, in order, from one to the next; with a null behind the last. */
+      const segmentsFrom = (begin: Fragment) =>
+        sql`
+          with recursive segment (id) as (
+            (select segment_id from extents where ${begin} order by segment_id limit 1)
+            union all
+            select (select e.segment_id from extents e where e.segment_id > s.id order by e.segment_id limit 1)
+            from segment s where s.id is not null
+          )`
+
       return FsckRepo.of({
         files: (after) =>
           refused(Effect.map(
@@ -83,15 +97,16 @@ export class FsckRepo extends Context.Service<FsckRepo, {
                 f.file_id, u.username || '/' || f.name as label, v.version, v.size,
                 coalesce(e.covered, 0)::bigint as covered, coalesce(e.broken, false) as broken,
                 coalesce(v.version = f.version, false) as is_current,
-                v.version is null and f.deleted_at is not null or exists (
-                  select from versions c where c.file_id = f.file_id and c.version = f.version
-                ) as has_current,
+                v.version is null and f.deleted_at is not null or c.is_there is not null as has_current,
                 coalesce(v.size = f.size and v.sha256 is not distinct from f.sha256, false) as agrees
               from (
                 select * from files where file_id > ${after}::bigint order by file_id limit ${PAGE}::bigint
               ) f
-              join users u on u.user_id = f.owner_id
-              left join versions v on v.file_id = f.file_id
+              cross join lateral (select u.username from users u where u.user_id = f.owner_id offset 0) u
+              left join lateral (select * from versions v where v.file_id = f.file_id offset 0) v on true
+              left join lateral (
+                select true as is_there from versions c where c.file_id = f.file_id and c.version = f.version offset 0
+              ) c on true
               left join lateral (
                 select sum(p.length) as covered, bool_or(p.position <> p.expected) as broken
                 from (
@@ -161,16 +176,17 @@ export class FsckRepo extends Context.Service<FsckRepo, {
         )),
 
         segmentCount: refused(Effect.map(
-          sql<{ readonly segments: number }>`select count(distinct segment_id) as segments from extents`,
+          sql<{ readonly segments: number }>`${
+            segmentsFrom(sql.literal("true"))
+          } select count(id) as segments from segment`,
           ([row]) => row?.segments ?? 0
         )),
 
         segments: (after) =>
           refused(Effect.map(
             sql<{ readonly segment_id: string }>`
-              select distinct segment_id from extents
-              ${after === undefined ? sql.literal("") : sql`where segment_id > ${after}::uuid`}
-              order by segment_id limit ${PAGE}::bigint`,
+              ${segmentsFrom(after === undefined ? sql.literal("true") : sql`segment_id > ${after}::uuid`)}
+              select id as segment_id from segment where id is not null limit ${PAGE}::bigint`,
             (rows) => rows.map((row) => SegmentId(row.segment_id))
           )),
 
@@ -178,7 +194,9 @@ export class FsckRepo extends Context.Service<FsckRepo, {
           refused(Effect.map(
             sql<{ readonly label: string }>`
               select distinct u.username || '/' || f.name as label
-              from extents e join files f on f.file_id = e.file_id join users u on u.user_id = f.owner_id
+              from extents e
+              cross join lateral (select * from files f where f.file_id = e.file_id offset 0) f
+              cross join lateral (select u.username from users u where u.user_id = f.owner_id offset 0) u
               where e.segment_id = ${segment}::uuid and e.checked_from < ${to}::bigint and e.checked_to > ${from}::bigint
               order by label limit 5`,
             (rows) => rows.map((row) => row.label)
