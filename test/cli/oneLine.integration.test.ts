@@ -7,6 +7,7 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import { promisify } from "node:util"
 import { type Finished, run, serve, type ServerProcess } from "../support/Program.ts"
+import { TestDatabase } from "../support/TestDatabase.ts"
 
 let folder = ""
 let server: ServerProcess
@@ -28,6 +29,7 @@ const worked = async (line: string, options: { readonly input?: string; readonly
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "fip-oneline-"))
   environment = { XDG_CONFIG_HOME: path.join(folder, "config"), XDG_STATE_HOME: path.join(folder, "state") }
+  await TestDatabase.seedDataDir(path.join(folder, "data"))
   // Every command finds a token that has ended, or is about to.
   server = await serve(["0", "--data-dir", path.join(folder, "data")], { env: { FIP_ACCESS_TOKEN_LIFETIME: "1s" } })
   at = `localhost:${server.port}`
@@ -95,6 +97,7 @@ describe("one-line forms", { timeout: 180_000 }, () => {
 
 describe("fip cp from one server to another", { timeout: 180_000 }, () => {
   it("streams files and folders, with their times, and proves what arrives", async () => {
+    await TestDatabase.seedDataDir(path.join(folder, "other"))
     const other = await serve(["0", "--data-dir", path.join(folder, "other")])
     try {
       const there = `localhost:${other.port}`

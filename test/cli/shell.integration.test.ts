@@ -6,6 +6,7 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import { type Finished, run, serve, type ServerProcess, spawnProgram } from "../support/Program.ts"
 import { hasTerminal, Terminal } from "../support/Terminal.ts"
+import { TestDatabase } from "../support/TestDatabase.ts"
 
 const credentials = { FIP_USERNAME: "foobar_user", FIP_PASSWORD: "foobar_password" }
 
@@ -23,6 +24,7 @@ const connect = (words: ReadonlyArray<string>, options: { readonly input?: strin
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "fip-shell-"))
   environment = { XDG_CONFIG_HOME: path.join(folder, "config") }
+  await TestDatabase.seedDataDir(path.join(folder, "data"))
   server = await serve(["0", "--data-dir", path.join(folder, "data")])
   const registered = await run(
     ["connect", "localhost", String(server.port), "--", "UNEW", "foobar_user", "foobar_password", "-bye"],

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import path from "node:path"
 import { run, serve, type ServerProcess } from "../support/Program.ts"
 import { hasTerminal, Terminal } from "../support/Terminal.ts"
+import { TestDatabase } from "../support/TestDatabase.ts"
 
 const CTRL_C = "\u0003"
 const CTRL_D = "\u0004"
@@ -47,6 +48,7 @@ beforeAll(async () => {
   if (!hasTerminal) return
   folder = await mkdtemp(path.join(tmpdir(), "fip-terminal-"))
   environment = { XDG_CONFIG_HOME: path.join(folder, "config"), XDG_STATE_HOME: path.join(folder, "state") }
+  await TestDatabase.seedDataDir(path.join(folder, "data"))
   server = await startServer(0)
   prompt = `foobar_user@localhost:${server.port}> `
   await script([
