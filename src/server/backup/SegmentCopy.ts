@@ -7,9 +7,8 @@ import { dirname } from "node:path"
 import { crc32 } from "node:zlib"
 import { makeFolder } from "../../platform/makeFolder.ts"
 import { Refusal } from "../../protocol/Refusal.ts"
-import { type Block, liveBlocks } from "../files/Compactor.ts"
+import { type Block, type CheckedRun, liveBlocks } from "../files/Compactor.ts"
 import { SegmentId } from "../files/Extent.ts"
-import type { LiveRun } from "../files/ReclaimRepo.ts"
 import { sizeOf } from "./BackupFolder.ts"
 import { isRow, readDump } from "./Dump.ts"
 
@@ -33,7 +32,7 @@ interface Source {
 export async function* dumpedSegments(tables: string): AsyncGenerator<DumpedSegment, void> {
   let at: ReadonlyArray<number> | undefined
   let segment: string | undefined
-  let runs: Array<LiveRun> = []
+  let runs: Array<CheckedRun> = []
   const finish = (): DumpedSegment => {
     const blocks = liveBlocks(runs)
     return { segment: SegmentId(segment ?? ""), bytes: blocks.at(-1)?.to ?? 0, blocks }
@@ -54,7 +53,11 @@ export async function* dumpedSegments(tables: string): AsyncGenerator<DumpedSegm
     }
     segment = id
     // As PostgreSQL writes a bytea: \x and two digits for each byte.
-    runs.push({ from: Number(from), to: Number(to), checksums: Buffer.from((checksums ?? "").slice(2), "hex") })
+    runs.push({
+      checkedFrom: Number(from),
+      checkedTo: Number(to),
+      checksums: Buffer.from((checksums ?? "").slice(2), "hex")
+    })
   }
   if (segment !== undefined) yield finish()
 }

@@ -14,7 +14,7 @@ import { segmentOf } from "../caches/tags.ts"
 import { databaseRefusal } from "../Database.ts"
 import { cut, type SegmentId, type Span } from "./Extent.ts"
 import { GracePeriods } from "./GracePeriods.ts"
-import { type LiveRun, type Move, ReclaimRepo } from "./ReclaimRepo.ts"
+import { type Move, ReclaimRepo } from "./ReclaimRepo.ts"
 import { type SegmentInfo, type SegmentReader, SegmentStore } from "./SegmentStore.ts"
 
 /** A piece that is copied and moved at once: what a writer may have to wait for. */
@@ -28,12 +28,15 @@ export interface Block {
   readonly checksum: number
 }
 
+/** Blocks of a segment that an extent needs. */
+export type CheckedRun = Pick<Span, "checkedFrom" | "checkedTo" | "checksums">
+
 /** The blocks that runs consist of, each once, in order. Runs that overlap have the same blocks there. */
-export const liveBlocks = (runs: ReadonlyArray<LiveRun>): ReadonlyArray<Block> => {
+export const liveBlocks = (runs: ReadonlyArray<CheckedRun>): ReadonlyArray<Block> => {
   const blocks = new Map<number, Block>()
-  for (const { checksums, from, to } of runs) {
-    for (let at = from, index = 0; at < to; at += BLOCK_BYTES, index++) {
-      blocks.set(at, { from: at, to: Math.min(at + BLOCK_BYTES, to), checksum: checksumAt(checksums, index) })
+  for (const { checkedFrom, checkedTo, checksums } of runs) {
+    for (let at = checkedFrom, index = 0; at < checkedTo; at += BLOCK_BYTES, index++) {
+      blocks.set(at, { from: at, to: Math.min(at + BLOCK_BYTES, checkedTo), checksum: checksumAt(checksums, index) })
     }
   }
   return [...blocks.values()].toSorted((a, b) => a.from - b.from)
@@ -154,13 +157,16 @@ export class Compactor extends Context.Service<Compactor, {
       })
 
       const compact = Effect.fnUntraced(function*({ bytes, segment }: SegmentInfo): Effect.fn.Return<Look, Refusal> {
-        const spans = yield* repo.liveSpans(segment)
-        const stretches = stretchesOf(spans)
-        const live = stretches.reduce((sum, { from, to }) => sum + to - from, 0)
+        const live = yield* repo.liveBytes(segment)
         if (live === 0 || live * 2 >= bytes) return { isCompacted: false, deadBytes: Math.max(0, bytes - live) }
-        const blocks = liveBlocks(
-          spans.map(({ checkedFrom, checkedTo, checksums }) => ({ from: checkedFrom, to: checkedTo, checksums }))
-        )
+        const spans: Array<Span> = []
+        while (true) {
+          const page = yield* repo.liveSpans(segment, spans.at(-1))
+          if (page.length === 0) break
+          spans.push(...page)
+        }
+        const stretches = stretchesOf(spans)
+        const blocks = liveBlocks(spans)
         const byOffset = new Map(blocks.map((block) => [block.from, block]))
         yield* Effect.acquireUseRelease(
           Effect.tryPromise({ try: () => store.open(segment), catch: toRefusal(segment) }),

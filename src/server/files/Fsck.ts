@@ -66,26 +66,39 @@ export class Fsck extends Context.Service<Fsck, {
       const store = yield* SegmentStore
       const grace = yield* GracePeriods
 
-      /** The blocks of a segment that are needed, and those of them that are damaged. */
+      /** How much of a segment is needed, and the blocks of it that are damaged. Some blocks at a time. */
       const checkSegment = Effect.fnUntraced(function*(segment: SegmentId) {
-        const blocks = liveBlocks(yield* reclaim.liveRuns(segment))
-        if (blocks.length === 0) return { bytes: 0, damaged: [] }
-        const bytes = blocks.reduce((sum, block) => sum + block.to - block.from, 0)
         const damaged: Array<Block> = []
-        yield* Effect.acquireUseRelease(
-          Effect.tryPromise({ try: () => store.open(segment), catch: toRefusal }),
-          (reader) =>
-            Effect.forEach(steps(blocks), (step) =>
-              // Uninterruptible: the reader is not closed while it reads.
-              Effect.map(
-                Effect.uninterruptible(Effect.tryPromise({ try: () => damagedIn(reader, step), catch: toRefusal })),
-                (found) => damaged.push(...found)
-              ), { discard: true }),
-          (reader) => Effect.promise(() => reader.close())
-        ).pipe(
-          // It is not there at all.
-          Effect.catchIf((refusal) => refusal.code === "3:bad", () => Effect.sync(() => damaged.push(...blocks)))
-        )
+        let bytes = 0
+        /** The last block that was checked: where runs of two pages overlap they have the same ones. */
+        let seen = -1
+        let page = yield* reclaim.liveSpans(segment, undefined)
+        const checkPages = (reader: SegmentReader | undefined) =>
+          Effect.gen(function*() {
+            while (page.length > 0) {
+              const blocks = liveBlocks(page).filter((block) => block.from > seen)
+              seen = blocks.at(-1)?.from ?? seen
+              for (const step of steps(blocks)) {
+                bytes += step.reduce((sum, block) => sum + block.to - block.from, 0)
+                // Uninterruptible: the reader is not closed while it reads.
+                const found = reader === undefined ? step : yield* Effect.uninterruptible(
+                  Effect.tryPromise({ try: () => damagedIn(reader, step), catch: toRefusal })
+                )
+                damaged.push(...found)
+              }
+              page = yield* reclaim.liveSpans(segment, page.at(-1))
+            }
+          })
+        if (page.length > 0) {
+          yield* Effect.acquireUseRelease(
+            Effect.tryPromise({ try: () => store.open(segment), catch: toRefusal }).pipe(
+              // It is not there at all.
+              Effect.catchIf((refusal) => refusal.code === "3:bad", () => Effect.succeed(undefined))
+            ),
+            checkPages,
+            (reader) => reader === undefined ? Effect.void : Effect.promise(() => reader.close())
+          )
+        }
         return { bytes, damaged }
       })
 

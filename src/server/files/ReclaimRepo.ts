@@ -9,18 +9,17 @@ import { bigints, bytes, uuids } from "./parameters.ts"
 import { stillCurrent } from "./rows.ts"
 import type { OldExtent } from "./Surplus.ts"
 
-/** Blocks of a segment that an extent needs, with their checksums. */
-export interface LiveRun {
-  readonly from: number
-  readonly to: number
-  readonly checksums: Uint8Array
-}
-
 /** What some extents of a segment are made of, and where the same bytes lie, too. */
 export interface Move {
   readonly from: Span
   readonly to: Span
 }
+
+/** Extents that are looked at in one statement, for everybody else waits meanwhile; and those that it gives. */
+const COUNTED = 10_000
+const FETCHED = 2000
+
+const BEFORE_ALL: ReadonlyArray<number> = [-1, -1, -1]
 
 const ago = (now: number, duration: Duration.Duration) => new Date(now - Duration.toMillis(duration))
 
@@ -52,10 +51,10 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
   readonly unreferenced: (segments: ReadonlyArray<SegmentId>) => Effect.Effect<ReadonlyArray<SegmentId>, Refusal>
   /** Of the current content of all files, as their owners are charged for it. */
   readonly currentBytes: Effect.Effect<number, Refusal>
-  /** What is needed of a segment, in order; runs overlap where extents share blocks. */
-  readonly liveRuns: (segment: SegmentId) => Effect.Effect<ReadonlyArray<LiveRun>, Refusal>
-  /** What extents of a segment are made of, each once, in order. */
-  readonly liveSpans: (segment: SegmentId) => Effect.Effect<ReadonlyArray<Span>, Refusal>
+  /** How many bytes of a segment extents are made of, each byte once. */
+  readonly liveBytes: (segment: SegmentId) => Effect.Effect<number, Refusal>
+  /** The next of what extents of a segment are made of, each once, in order; none: that was all. */
+  readonly liveSpans: (segment: SegmentId, after: Span | undefined) => Effect.Effect<ReadonlyArray<Span>, Refusal>
   /** Makes extents refer to where their bytes have been copied to. Files that are busy are left for later. */
   readonly move: (segment: SegmentId, moves: ReadonlyArray<Move>) => Effect.Effect<void, Refusal>
 }>()("fip/server/files/ReclaimRepo") {
@@ -64,6 +63,20 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
     Effect.gen(function*() {
       const sql = yield* SqlClient
       const config = yield* ServerConfig
+
+      /**
+       * What extents of a segment are made of, each once, in order: so many behind one of them, by its first checked
+       * byte, its offset and its length. The first of these is in the order of the offsets, and there is an index for it.
+       */
+      const spansAfter = (segment: SegmentId, last: ReadonlyArray<number>, most: number) =>
+        sql`
+          select distinct on (checked_from, segment_offset, length)
+            checked_from, segment_offset, length, checked_to, checksums
+          from extents
+          where segment_id = ${segment}::uuid and checked_from >= ${last[0]}::bigint
+            and (checked_from, segment_offset, length) > (${last[0]}::bigint, ${last[1]}::bigint, ${last[2]}::bigint)
+          order by checked_from, segment_offset, length
+          limit ${most}::bigint`
 
       return ReclaimRepo.of({
         currentBytes: sql<{ readonly bytes: number }>`
@@ -170,25 +183,54 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
             })
           ),
 
-        liveRuns: (segment) =>
-          sql<{ readonly checked_from: number; readonly checked_to: number; readonly checksums: Uint8Array }>`
-            select distinct on (checked_from, checked_to) checked_from, checked_to, checksums from extents
-            where segment_id = ${segment}::uuid order by checked_from, checked_to`.pipe(Effect.mapBoth({
-            onFailure: databaseRefusal,
-            onSuccess: (rows) =>
-              rows.map((row) => ({ from: row.checked_from, to: row.checked_to, checksums: row.checksums }))
-          })),
+        liveBytes: Effect.fnUntraced(function*(segment): Effect.fn.Return<number, Refusal> {
+          let live = 0
+          let end = 0
+          for (let last: ReadonlyArray<number> = BEFORE_ALL;;) {
+            const [page] = yield* sql<{
+              readonly live: number
+              readonly end: number | null
+              readonly last: ReadonlyArray<number> | null
+            }>`
+              with page as materialized (${spansAfter(segment, last, COUNTED)})
+              select
+                coalesce(sum(greatest(0, p.segment_offset + p.length - greatest(p.segment_offset, p.before))), 0)::bigint
+                  as live,
+                max(p.segment_offset + p.length) as end,
+                (
+                  select array[l.checked_from, l.segment_offset, l.length] from page l
+                  order by l.checked_from desc, l.segment_offset desc, l.length desc limit 1
+                ) as last
+              from (
+                select segment_offset, length, greatest(
+                  ${end}::bigint,
+                  max(segment_offset + length) over (
+                    order by segment_offset rows between unbounded preceding and 1 preceding
+                  )
+                ) as before
+                from page
+              ) p`.pipe(Effect.mapError(databaseRefusal))
+            if (page === undefined || page.last === null) return live
+            live += page.live
+            end = Math.max(end, page.end ?? 0)
+            last = page.last
+          }
+        }),
 
-        liveSpans: (segment) =>
+        liveSpans: (segment, after) =>
           sql<{
             readonly segment_offset: number
             readonly length: number
             readonly checked_from: number
             readonly checked_to: number
             readonly checksums: Uint8Array
-          }>`
-            select distinct on (segment_offset, length) segment_offset, length, checked_from, checked_to, checksums
-            from extents where segment_id = ${segment}::uuid order by segment_offset, length`.pipe(Effect.mapBoth({
+          }>`${
+            spansAfter(
+              segment,
+              after === undefined ? BEFORE_ALL : [after.checkedFrom, after.offset, after.length],
+              FETCHED
+            )
+          }`.pipe(Effect.mapBoth({
             onFailure: databaseRefusal,
             onSuccess: (rows) =>
               rows.map((row) => ({
