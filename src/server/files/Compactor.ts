@@ -160,11 +160,10 @@ export class Compactor extends Context.Service<Compactor, {
         const live = yield* repo.liveBytes(segment)
         if (live === 0 || live * 2 >= bytes) return { isCompacted: false, deadBytes: Math.max(0, bytes - live) }
         const spans: Array<Span> = []
-        while (true) {
-          const page = yield* repo.liveSpans(segment, spans.at(-1))
-          if (page.length === 0) break
-          spans.push(...page)
-        }
+        yield* repo.liveSpans(segment, (some) =>
+          Effect.sync(() => {
+            for (const span of some) spans.push(span)
+          }))
         const stretches = stretchesOf(spans)
         const blocks = liveBlocks(spans)
         const byOffset = new Map(blocks.map((block) => [block.from, block]))

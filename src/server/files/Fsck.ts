@@ -70,35 +70,29 @@ export class Fsck extends Context.Service<Fsck, {
       const checkSegment = Effect.fnUntraced(function*(segment: SegmentId) {
         const damaged: Array<Block> = []
         let bytes = 0
-        /** The last block that was checked: where runs of two pages overlap they have the same ones. */
+        /** The last block that was checked: runs that overlap have the same ones there. */
         let seen = -1
-        let page = yield* reclaim.liveSpans(segment, undefined)
-        const checkPages = (reader: SegmentReader | undefined) =>
-          Effect.gen(function*() {
-            while (page.length > 0) {
-              const blocks = liveBlocks(page).filter((block) => block.from > seen)
+        let reader: SegmentReader | undefined
+        yield* Effect.ensuring(
+          reclaim.liveSpans(segment, (spans) =>
+            Effect.gen(function*() {
+              const blocks = liveBlocks(spans).filter((block) => block.from > seen)
               seen = blocks.at(-1)?.from ?? seen
               for (const step of steps(blocks)) {
                 bytes += step.reduce((sum, block) => sum + block.to - block.from, 0)
                 // Uninterruptible: the reader is not closed while it reads.
-                const found = reader === undefined ? step : yield* Effect.uninterruptible(
-                  Effect.tryPromise({ try: () => damagedIn(reader, step), catch: toRefusal })
+                const found = Effect.uninterruptible(Effect.tryPromise({
+                  try: async () => damagedIn(reader ??= await store.open(segment), step),
+                  catch: toRefusal
+                }))
+                // It is not there at all.
+                damaged.push(
+                  ...yield* Effect.catchIf(found, ({ code }) => code === "3:bad", () => Effect.succeed(step))
                 )
-                damaged.push(...found)
               }
-              page = yield* reclaim.liveSpans(segment, page.at(-1))
-            }
-          })
-        if (page.length > 0) {
-          yield* Effect.acquireUseRelease(
-            Effect.tryPromise({ try: () => store.open(segment), catch: toRefusal }).pipe(
-              // It is not there at all.
-              Effect.catchIf((refusal) => refusal.code === "3:bad", () => Effect.succeed(undefined))
-            ),
-            checkPages,
-            (reader) => reader === undefined ? Effect.void : Effect.promise(() => reader.close())
-          )
-        }
+            })),
+          Effect.promise(async () => reader?.close())
+        )
         return { bytes, damaged }
       })
 

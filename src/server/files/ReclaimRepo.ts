@@ -1,6 +1,7 @@
 /** What giving back space asks of the database. Every method is one statement. */
 import { Context, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { BLOCK_BYTES } from "../../platform/Checksum.ts"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { databaseRefusal } from "../Database.ts"
 import { ServerConfig } from "../ServerConfig.ts"
@@ -15,11 +16,9 @@ export interface Move {
   readonly to: Span
 }
 
-/** Extents that are looked at in one statement, for everybody else waits meanwhile; and those that it gives. */
-const COUNTED = 10_000
-const FETCHED = 2000
-
-const BEFORE_ALL: ReadonlyArray<number> = [-1, -1, -1]
+/** Extents of a segment that one statement looks at, more or less: everybody else may wait meanwhile. */
+const MANY = 4000
+const LARGEST_RANGE = 2 ** 40
 
 const ago = (now: number, duration: Duration.Duration) => new Date(now - Duration.toMillis(duration))
 
@@ -53,8 +52,11 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
   readonly currentBytes: Effect.Effect<number, Refusal>
   /** How many bytes of a segment extents are made of, each byte once. */
   readonly liveBytes: (segment: SegmentId) => Effect.Effect<number, Refusal>
-  /** The next of what extents of a segment are made of, each once, in order; none: that was all. */
-  readonly liveSpans: (segment: SegmentId, after: Span | undefined) => Effect.Effect<ReadonlyArray<Span>, Refusal>
+  /** Hands on what extents of a segment are made of, each once, in order, some thousand at a time. */
+  readonly liveSpans: <E, R>(
+    segment: SegmentId,
+    use: (spans: ReadonlyArray<Span>) => Effect.Effect<void, E, R>
+  ) => Effect.Effect<void, Refusal | E, R>
   /** Makes extents refer to where their bytes have been copied to. Files that are busy are left for later. */
   readonly move: (segment: SegmentId, moves: ReadonlyArray<Move>) => Effect.Effect<void, Refusal>
 }>()("fip/server/files/ReclaimRepo") {
@@ -65,18 +67,27 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
       const config = yield* ServerConfig
 
       /**
-       * What extents of a segment are made of, each once, in order: so many behind one of them, by its first checked
-       * byte, its offset and its length. The first of these is in the order of the offsets, and there is an index for it.
+       * Looks at all extents of a segment, those of a range of its bytes in one statement: `look` says how many there were,
+       * and what comes next is to be some thousand.
        */
-      const spansAfter = (segment: SegmentId, last: ReadonlyArray<number>, most: number) =>
-        sql`
-          select distinct on (checked_from, segment_offset, length)
-            checked_from, segment_offset, length, checked_to, checksums
-          from extents
-          where segment_id = ${segment}::uuid and checked_from >= ${last[0]}::bigint
-            and (checked_from, segment_offset, length) > (${last[0]}::bigint, ${last[1]}::bigint, ${last[2]}::bigint)
-          order by checked_from, segment_offset, length
-          limit ${most}::bigint`
+      const inRanges = Effect.fnUntraced(function*<E, R>(
+        segment: SegmentId,
+        look: (from: number, to: number) => Effect.Effect<number, Refusal | E, R>
+      ): Effect.fn.Return<void, Refusal | E, R> {
+        let size = BLOCK_BYTES
+        for (let from = 0;;) {
+          const found = yield* look(from, from + size)
+          from += size
+          if (found > MANY) size = Math.max(1024, size / 4)
+          else if (found < MANY / 8) size = Math.min(LARGEST_RANGE, size * 4)
+          if (found > 0) continue
+          const [next] = yield* sql<{ readonly checked_from: number }>`
+            select checked_from from extents where segment_id = ${segment}::uuid and checked_from >= ${from}::bigint
+            order by checked_from limit 1`.pipe(Effect.mapError(databaseRefusal))
+          if (next === undefined) return
+          from = next.checked_from
+        }
+      })
 
       return ReclaimRepo.of({
         currentBytes: sql<{ readonly bytes: number }>`
@@ -186,62 +197,63 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
         liveBytes: Effect.fnUntraced(function*(segment): Effect.fn.Return<number, Refusal> {
           let live = 0
           let end = 0
-          for (let last: ReadonlyArray<number> = BEFORE_ALL;;) {
-            const [page] = yield* sql<{
-              readonly live: number
-              readonly end: number | null
-              readonly last: ReadonlyArray<number> | null
-            }>`
-              with page as materialized (${spansAfter(segment, last, COUNTED)})
-              select
-                coalesce(sum(greatest(0, p.segment_offset + p.length - greatest(p.segment_offset, p.before))), 0)::bigint
-                  as live,
-                max(p.segment_offset + p.length) as end,
-                (
-                  select array[l.checked_from, l.segment_offset, l.length] from page l
-                  order by l.checked_from desc, l.segment_offset desc, l.length desc limit 1
-                ) as last
-              from (
-                select segment_offset, length, greatest(
-                  ${end}::bigint,
-                  max(segment_offset + length) over (
-                    order by segment_offset rows between unbounded preceding and 1 preceding
-                  )
-                ) as before
-                from page
-              ) p`.pipe(Effect.mapError(databaseRefusal))
-            if (page === undefined || page.last === null) return live
-            live += page.live
-            end = Math.max(end, page.end ?? 0)
-            last = page.last
-          }
+          yield* inRanges(segment, (from, to) =>
+            Effect.map(
+              sql<{ readonly extents: number; readonly live: number; readonly end: number | null }>`
+                select
+                  count(*) as extents, max(e.segment_offset + e.length) as end,
+                  coalesce(
+                    sum(greatest(0, e.segment_offset + e.length - greatest(e.segment_offset, e.before))), 0
+                  )::bigint as live
+                from (
+                  select segment_offset, length, greatest(
+                    ${end}::bigint,
+                    max(segment_offset + length) over (
+                      order by segment_offset rows between unbounded preceding and 1 preceding
+                    )
+                  ) as before
+                  from extents
+                  where segment_id = ${segment}::uuid and checked_from >= ${from}::bigint and checked_from < ${to}::bigint
+                ) e`,
+              ([row]) => {
+                live += row?.live ?? 0
+                end = Math.max(end, row?.end ?? 0)
+                return row?.extents ?? 0
+              }
+            ).pipe(Effect.mapError(databaseRefusal)))
+          return live
         }),
 
-        liveSpans: (segment, after) =>
-          sql<{
-            readonly segment_offset: number
-            readonly length: number
-            readonly checked_from: number
-            readonly checked_to: number
-            readonly checksums: Uint8Array
-          }>`${
-            spansAfter(
-              segment,
-              after === undefined ? BEFORE_ALL : [after.checkedFrom, after.offset, after.length],
-              FETCHED
-            )
-          }`.pipe(Effect.mapBoth({
-            onFailure: databaseRefusal,
-            onSuccess: (rows) =>
-              rows.map((row) => ({
-                segment,
-                offset: row.segment_offset,
-                length: row.length,
-                checkedFrom: row.checked_from,
-                checkedTo: row.checked_to,
-                checksums: row.checksums
-              }))
-          })),
+        liveSpans: (segment, use) =>
+          inRanges(segment, (from, to) =>
+            Effect.flatMap(
+              sql<{
+                readonly segment_offset: number
+                readonly length: number
+                readonly checked_from: number
+                readonly checked_to: number
+                readonly checksums: Uint8Array
+              }>`
+                select distinct on (segment_offset, length)
+                  segment_offset, length, checked_from, checked_to, checksums
+                from extents
+                where segment_id = ${segment}::uuid and checked_from >= ${from}::bigint and checked_from < ${to}::bigint
+                order by segment_offset, length`.pipe(Effect.mapError(databaseRefusal)),
+              (rows) =>
+                Effect.as(
+                  rows.length === 0
+                    ? Effect.void
+                    : use(rows.map((row) => ({
+                      segment,
+                      offset: row.segment_offset,
+                      length: row.length,
+                      checkedFrom: row.checked_from,
+                      checkedTo: row.checked_to,
+                      checksums: row.checksums
+                    }))),
+                  rows.length
+                )
+            )),
 
         move: (segment, moves) =>
           sql`
