@@ -15,6 +15,8 @@ if (major < 24 || (major === 24 && minor < 7)) {
 // What dies young here are buffers, whose memory V8 does not count among its own: with a young generation that grows,
 // a transfer of any size holds a hundred MiB of them that nobody needs.
 setFlagsFromString("--semi-space-growth-factor=1")
+// And it is small: threads that wait for their share of it cost more than collecting it on one, up to a second for a GiB.
+setFlagsFromString("--no-parallel-scavenge")
 // Half of a short command's time goes into compiling modules that were the same the last time. The cache is the user's
 // own: whoever could write to it would run as them.
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "fip", "compiled")

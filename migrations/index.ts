@@ -23,6 +23,7 @@ import commits from "./0013_commits.ts"
 import compaction from "./0014_compaction.ts"
 import feeds from "./0015_feeds.ts"
 import attributes from "./0016_attributes.ts"
+import content from "./0019_content.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
@@ -39,5 +40,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0013_commits": commits,
   "0014_compaction": compaction,
   "0015_feeds": feeds,
-  "0016_attributes": attributes
+  "0016_attributes": attributes,
+  "0019_content": content
 }

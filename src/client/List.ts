@@ -16,7 +16,7 @@ interface Cursor {
   readonly empty: number
 }
 
-/** Folders before files within a page. */
+/** Folders before files within a page. The next page is asked for while somebody looks at one. */
 export const listPages = (api: Api, options: ListOptions = {}): Stream.Stream<ListEntry, CallError> => {
   const { deleted, owner, prefix, recursive, scope } = options
   const start: Cursor = { after: undefined, empty: 0 }
@@ -44,5 +44,5 @@ export const listPages = (api: Api, options: ListOptions = {}): Stream.Stream<Li
       }
       return [entries, Option.some<Cursor>({ after: next, empty: entries.length === 0 ? empty + 1 : 0 })] as const
     })
-  )
+  ).pipe(Stream.bufferArray({ capacity: 1 }))
 }

@@ -13,7 +13,7 @@ import { bytesOf, type Chunks, drop } from "./Chunks.ts"
 import { temporaryBeside, withExecutable } from "./Sink.ts"
 
 /** So much is written before it is synced: by one sync for all, or one for each. */
-const TOGETHER = { files: 1024, bytes: 64 * 1024 * 1024 }
+const TOGETHER = { files: 4096, bytes: 64 * 1024 * 1024 }
 const EACH = { files: 64, bytes: 16 * 1024 * 1024 }
 
 /** A sync for all that takes longer waits for what others write: from then on each file has its own. */

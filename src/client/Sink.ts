@@ -172,9 +172,13 @@ const makeSink = ({ handle, name, onSynced, path, position: begin }: Opened) => 
 
 const here = createHash("sha256").update(hostname()).digest("hex").slice(0, 8)
 
+let last = randomBytes(4).readUInt32BE()
+
 /** A name that says whose it is, so that it can be removed when that process is gone. */
-export const temporaryBeside = (path: string): string =>
-  join(dirname(path), `.fip-${here}-${process.pid}-${randomBytes(4).toString("hex")}.tmp`)
+export const temporaryBeside = (path: string): string => {
+  last = (last + 1) % 2 ** 32
+  return join(dirname(path), `.fip-${here}-${process.pid}-${last.toString(16).padStart(8, "0")}.tmp`)
+}
 
 const TEMPORARY = /^\.fip-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp$/
 

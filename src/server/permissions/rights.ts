@@ -68,12 +68,13 @@ export const joinRights = (subject: Subject, now: Date): Fragment => {
   const { file, name, owner } = subject
   return join(
     "cross join lateral (select g.roles as granted, g.until as granted_until, ",
-    `exists (
+    // Few have a public folder: the folders of a name are looked for only then.
+    `case when exists (select from public_folders p where p.owner_id = ${owner}) then exists (
       select from unnest(folders_of(${name})) d (folder)
       cross join lateral (
         select from public_folders p where p.owner_id = ${owner} and p.folder = d.folder offset 0
       ) p
-    ) as in_public_folder from (`,
+    ) else false end as in_public_folder from (`,
     ...granted(subject, now),
     `) g offset 0) r
     left join lateral (

@@ -11,7 +11,7 @@ import type { FromWorker, Outcome, Place, ToWorker } from "./Channel.ts"
 import type { Places } from "./Places.ts"
 
 /** As Node is started with for the server itself (bin/fip.js). */
-const NODE_FLAGS = ["--semi-space-growth-factor=1"]
+const NODE_FLAGS = ["--semi-space-growth-factor=1", "--no-parallel-scavenge"]
 
 /** A place that it holds, or waits for. */
 interface Want {

@@ -72,7 +72,7 @@ const failAt = Effect.fnUntraced(function*(engine: PGlite, kind: Kind, at: numbe
     return count === at || (kind.lasts && count > at) ? kind.fault : undefined
   })
   const life = yield* machine.start()
-  yield* life.sql`truncate users cascade`
+  yield* life.sql`truncate users, files, versions, extents, changes, file_reads cascade`
   const writers = yield* Effect.forEach(
     Array.from({ length: 2 }),
     () => Effect.map(Storage.newUser(), (caller) => new Writer(caller, random.split()))

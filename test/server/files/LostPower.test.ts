@@ -37,7 +37,7 @@ const history = Effect.fnUntraced(function*(engine: PGlite, seed: number) {
   const random = new Random(seed)
   const machine = new Machine(engine)
   let life = yield* machine.start(settings)
-  yield* life.sql`truncate users cascade`
+  yield* life.sql`truncate users, files, versions, extents, changes, file_reads cascade`
   const writers = yield* Effect.forEach(
     Array.from({ length: WRITERS }),
     () => Effect.map(Storage.newUser(), (caller) => new Writer(caller, random.split()))
