@@ -18,6 +18,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     // Tests start real servers and databases; two cores is the size we plan for.
     maxWorkers: 2,
+    // Modules are loaded once for each worker, not for each file: nothing of them is changed by a test.
+    isolate: false,
     sequence: { sequencer: TortureFirst }
   }
 })

@@ -242,7 +242,7 @@ const embedded = Effect.fnUntraced(
     const said = (cause: unknown) =>
       new DatabaseError({ message: `workers cannot reach the database in ${dataDir}: ${systemErrorReason(cause)}` })
     const hub = yield* Effect.tryPromise({ try: () => EngineHub.open(database), catch: said })
-    yield* Effect.mapError(serveWorkers(hub, dataDir), said)
+    yield* Effect.mapError(serveWorkers(hub, dataDir), ({ cause }) => said(cause))
     return layerStream(ownStream(hub))
   }
 )

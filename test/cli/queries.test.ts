@@ -40,9 +40,9 @@ const listAtTerminal = Effect.fnUntraced(function*(
   const stdout = new Capture(true)
   yield* runLine(line).pipe(
     Effect.provideService(FipClient, recordingClient([], answers)),
-    Effect.provide(Questions.layerUnattended),
     Effect.provide(
       Layer.mergeAll(
+        Questions.layerUnattended,
         Output.layerStreams({ stdout, stderr: new Capture() }),
         Jobs.layer,
         NodeServices.layer

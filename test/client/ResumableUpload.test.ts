@@ -72,8 +72,16 @@ const takenUp = Effect.fnUntraced(function*(later: Script, options: UploadOption
   const onProgress: UploadOptions["onProgress"] = ({ bytes }) => {
     if (bytes >= 3 * MiB) Deferred.doneUnsafe(reached, Effect.void)
   }
-  const interrupted = yield* run
-  yield* Effect.raceFirst(interrupted.upload(source, "f", { ...options, onProgress }), Deferred.await(reached))
+  const others = server.peers.length
+  yield* Effect.scoped(
+    Effect.flatMap(
+      run,
+      (interrupted) =>
+        Effect.raceFirst(interrupted.upload(source, "f", { ...options, onProgress }), Deferred.await(reached))
+    )
+  )
+  // What it had sent by then has arrived, or never will.
+  for (const peer of server.peers.slice(others)) yield* peer.closed
   script = later
   const before = server.requests.length
   const result = yield* (yield* run).upload(source, "f", options)

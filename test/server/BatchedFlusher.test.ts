@@ -1,6 +1,6 @@
 /** The flusher against a model: what was accepted is written, put aside or counted as left, whatever the sink does. */
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Duration, Effect, Exit, Fiber, Logger, Scope } from "effect"
+import { Data, Duration, Effect, Exit, Fiber, Layer, Logger, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import * as BatchedFlusher from "../../src/server/BatchedFlusher.ts"
@@ -75,7 +75,7 @@ const start = (sink: ReturnType<typeof makeSink>, options: { readonly merging?: 
 const item = (id: number, kind: Kind = "plain"): Item => ({ id, kind })
 const items = (count: number): ReadonlyArray<Item> => Array.from({ length: count }, (_, id) => item(id))
 const run = <A, E>(effect: Effect.Effect<A, E, ShutdownCoordinator>) =>
-  effect.pipe(Effect.provide(ShutdownCoordinator.layer), Effect.provide(Logger.layer([])))
+  effect.pipe(Effect.provide(Layer.merge(ShutdownCoordinator.layer, Logger.layer([]))))
 
 type Step =
   | { readonly _tag: "Offer"; readonly kinds: ReadonlyArray<Kind> }
@@ -240,8 +240,10 @@ describe("batched flushes", () => {
         assert.strictEqual(flusher.figures().written, CAPACITY)
         assert.isFalse(flusher.offer(item(1)), "closed")
       }).pipe(
-        Effect.provide(ShutdownCoordinator.layer),
-        Effect.provide(Logger.layer([Logger.make(({ message }) => said.push(String(message)))]))
+        Effect.provide(Layer.merge(
+          ShutdownCoordinator.layer,
+          Logger.layer([Logger.make(({ message }) => said.push(String(message)))])
+        ))
       )
       assert.deepStrictEqual(said, [
         "test records cannot be written now: trying again",
@@ -280,8 +282,10 @@ describe("batched flushes", () => {
         for (const one of items(11)) flusher.offer(one)
         assert.isAtMost(yield* close, Duration.toMillis(DEADLINE) + 50)
       }).pipe(
-        Effect.provide(ShutdownCoordinator.layer),
-        Effect.provide(Logger.layer([Logger.make(({ message }) => said.push(String(message)))]))
+        Effect.provide(Layer.merge(
+          ShutdownCoordinator.layer,
+          Logger.layer([Logger.make(({ message }) => said.push(String(message)))])
+        ))
       )
       assert.deepStrictEqual(said, ["shutdown deadline: 11 records of test records were not written"])
     }))

@@ -1,5 +1,5 @@
 /** How clients reach the hub of the embedded database: the server's own in its memory, those of its workers by a socket. */
-import { Effect, type Scope } from "effect"
+import { Data, Effect, type Scope } from "effect"
 import { rm } from "node:fs/promises"
 import { connect, createServer } from "node:net"
 import { join } from "node:path"
@@ -42,8 +42,11 @@ export const ownStream = (hub: EngineHub) => (): Duplex => new HubStream(hub)
 
 export const workerStream = (dataDir: string) => (): Duplex => connect(pathIn(dataDir))
 
+/** The socket for workers cannot be had. */
+export class HubUnreachable extends Data.TaggedError("HubUnreachable")<{ readonly cause: unknown }> {}
+
 /** Lets workers reach the hub until the scope closes. They have ended by then, or are cut off. */
-export const serveWorkers = (hub: EngineHub, dataDir: string): Effect.Effect<void, Error, Scope.Scope> =>
+export const serveWorkers = (hub: EngineHub, dataDir: string): Effect.Effect<void, HubUnreachable, Scope.Scope> =>
   Effect.suspend(() => {
     const server = createServer((socket) => {
       const client = hub.connect({
@@ -60,7 +63,7 @@ export const serveWorkers = (hub: EngineHub, dataDir: string): Effect.Effect<voi
     return Effect.asVoid(Effect.acquireRelease(
       Effect.tryPromise({
         try: () => publish(server, path),
-        catch: (cause) => cause instanceof Error ? cause : new Error(String(cause))
+        catch: (cause) => new HubUnreachable({ cause })
       }),
       () =>
         Effect.promise(() => {

@@ -14,10 +14,10 @@ export const layer = Layer.unwrap(
   Effect.map(
     Storage.folder,
     (dataDir) =>
-      Layer.mergeAll(Storage.layerIn(dataDir), Permissions.layer, FileRepo.layer, FileLookup.layer, Coherence.layer)
-        .pipe(
-          Layer.provide(Storage.config(dataDir))
-        )
+      Layer.mergeAll(Permissions.layer, FileRepo.layer, FileLookup.layer, Coherence.layer).pipe(
+        Layer.provideMerge(Storage.layerIn(dataDir)),
+        Layer.provide(Storage.config(dataDir))
+      )
   )
 )
 
