@@ -9,6 +9,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
+import { clientMethodOf, requestNames, Requests } from "../src/protocol/Request.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
@@ -113,9 +114,13 @@ export const apiMarkdown = async (): Promise<string> => {
         if (found.length === 0) throw new Error(`${file} exports ${name}, which is nowhere declared`)
         // What an interface is made of is part of it, also where it has no name outside.
         const parts = found.flatMap(({ code }) =>
-          Array.from(/^interface \w+ extends ([\w, ]+) \{/.exec(code)?.[1]?.split(", ") ?? [])
-        ).filter((part) => !names.includes(part) && part.endsWith("Methods"))
-        const partly = parts.map((part) => section(part, declarations.of(`src/client/methods/${fileOf(part)}`, part)))
+          Array.from(/^interface \w+ extends ([^{]+) \{/.exec(code)?.[1]?.split(", ") ?? [])
+        ).filter((part) => METHODS.has(part))
+        const partly = parts.map((part) =>
+          part === "RequestMethods"
+            ? requestMethods(declarations)
+            : section(part, declarations.of(METHODS.get(part) ?? "", part))
+        )
         return [section(name, found)].concat(partly)
       })
       const more = again.length === 0 ? [] : [`As in \`fip\`: ${again.join(", ")}.`]
@@ -127,14 +132,46 @@ export const apiMarkdown = async (): Promise<string> => {
   }
 }
 
+/** What a client's interfaces are made of, and where that is declared. */
 const METHODS = new Map([
-  ["AccountMethods", "account"],
-  ["FileMethods", "files"],
-  ["QueryMethods", "queries"],
-  ["SharingMethods", "sharing"],
-  ["TransferMethods", "transfers"]
+  ["RequestMethods", "src/client/methods/requests"],
+  ["AccountMethods", "src/client/methods/account"],
+  ["FileMethods", "src/client/methods/files"],
+  ["QueryMethods", "src/client/methods/queries"],
+  ["SharingMethods", "src/client/methods/sharing"],
+  ["TransferMethods", "src/client/methods/transfers"],
+  ["OwnMethods", "src/client/Promised"]
 ])
-const fileOf = (part: string): string => METHODS.get(part) ?? ""
+
+const camel = (key: string): string => key.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+
+/** Methods that are made from the table of requests: what each takes, and what the request says that it gives. */
+const requestMethods = (declarations: Declarations): string => {
+  const tables = ["info", "auth", "file", "permission"].map((category) =>
+    declarations.source(`src/protocol/requests/${category}`)
+  ).join("\n")
+  const rows = requestNames.flatMap((request) => {
+    const method = clientMethodOf(request)
+    if (method === undefined) return []
+    const { about, name } = method
+    const options = Requests[request].fields.filter((field) =>
+      about === undefined || (field !== "owner" && field !== "name")
+    ).map(camel)
+    const args = [
+      ...(about === undefined ? [] : [about === "file" ? "file: FileInput" : "file: ShareableInput"]),
+      ...(options.length === 0 ? [] : [`{ ${options.join(", ")} }`])
+    ]
+    const [, comment = ""] = new RegExp(`((?:/\\*\\*(?:(?!\\*/)[^])*\\*/)?)\\s*readonly ${request}: `).exec(tables) ??
+      []
+    const called = args.length === 0 ? name : `${name}(${args.join(", ")})`
+    return [`| \`${called}\` | [${request}](protocol.md#${request.toLowerCase()}) | ${proseOf(comment)} |`]
+  })
+  return [
+    "### RequestMethods",
+    "Each is one request and nothing else: its answer is the request's result, and it fails with `RequestError`. What takes nothing is an Effect (with promises, a function). Options may be left out where the request says so.",
+    ["| method | request | |", "| --- | --- | --- |", ...rows].join("\n")
+  ].join("\n\n")
+}
 
 const HEAD = `# The library
 

@@ -3,8 +3,8 @@
  *
  * **When to use**
  *
- * Where promises and `for await` are what the rest of the program has. It is {@link Fip}, method for method what `fip`
- * gives to Effect programs.
+ * Where promises and `for await` are what the rest of the program has. It is {@link Fip}, method for method what
+ * `FipClient` gives to Effect programs.
  *
  * **Details**
  *
@@ -41,6 +41,7 @@ export {
   ProtocolError,
   TrustError
 } from "./client/ClientError.ts"
-export { connect, type ConnectOptions, type Content, type Fip, type Sendable } from "./client/Promised.ts"
+export { FileFailed } from "./client/fileSetTypes.ts"
+export { connect, type ConnectOptions, type Content, type Fip, type Notes, type Sendable } from "./client/Promised.ts"
 export { type RefusalCode } from "./protocol/Code.ts"
 export { Refusal } from "./protocol/Refusal.ts"

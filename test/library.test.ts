@@ -2,11 +2,14 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Duration, Effect, Stream } from "effect"
 import { existsSync } from "node:fs"
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { FipClient } from "../src/index.ts"
-import { connect, ConnectError, type Fip, LocalFileError, NotLoggedIn, Refusal } from "../src/promise.ts"
+import { connect, ConnectError, FileFailed, type Fip, LocalFileError, NotLoggedIn, Refusal } from "../src/promise.ts"
+import { FileName } from "../src/protocol/FileName.ts"
+import { UploadId } from "../src/protocol/Identity.ts"
+import { clientMethodOf, requestNames } from "../src/protocol/Request.ts"
 import { layerTest, TEST_PASSWORD, TestServer } from "../src/testing.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -20,6 +23,8 @@ const connected = Effect.fnUntraced(function*(username: string) {
     (fip) => Effect.promise(fip.close)
   )
 })
+
+const refOf = (name: string) => ({ owner: undefined, name: FileName.make(name) })
 
 const use = <A>(username: string, program: (fip: Fip) => Promise<A>) =>
   Effect.flatMap(connected(username), (fip) => Effect.promise(() => program(fip)))
@@ -85,6 +90,50 @@ describe("the library", () => {
         assert.isDefined((await fip.queryFile("docs/c.txt", { hash: true })).sha256)
         await fip.changePassword(TEST_PASSWORD, "another password")
         await fip.deleteUser("promise_user", "another password")
+      }))
+
+    it.effect("has with promises all that there is with Effects, and closing besides", () =>
+      Effect.gen(function*() {
+        const client = yield* FipClient
+        const fip = yield* connected("same_user")
+        assert.sameMembers(Object.keys(fip), [...Object.keys(client), "close"])
+        assert.includeMembers(Object.keys(fip), requestNames.flatMap((name) => clientMethodOf(name)?.name ?? []))
+      }))
+
+    it.effect("moves many files, keeps notes, and gives up what was not finished", () =>
+      use("many_user", async (fip) => {
+        const folder = await mkdtemp(join(tmpdir(), "fip-test-"))
+        try {
+          const names = ["a", "b"]
+          for (const name of names) await writeFile(join(folder, name), name.repeat(10))
+          const moved: Array<number> = []
+          const up = await fip.uploadMany(
+            names.map((name) => ({ local: join(folder, name), file: refOf(name) })),
+            { onMoved: async (files) => void moved.push(...files.map(({ index }) => index)) }
+          )
+          assert.deepStrictEqual([up.map(({ size }) => size), moved.toSorted()], [[10, 10], [0, 1]])
+          await fip.downloadMany(names.map((name) => ({ local: join(folder, `${name}.copy`), file: refOf(name) })))
+          assert.strictEqual(await readFile(join(folder, "b.copy"), "utf8"), "bbbbbbbbbb")
+          const lost = await failure(fip.downloadMany([{ local: join(folder, "c"), file: refOf("c") }]))
+          if (!(lost instanceof FileFailed && lost.cause instanceof Refusal)) return assert.fail(String(lost))
+          assert.strictEqual(lost.cause.code, "2:nf")
+
+          const notes = await fip.transferNotes(["mine"])
+          await notes?.begin({ done: 0 })
+          notes?.add({ done: 1 })
+          assert.isUndefined(await fip.transferNotes(["mine"]), "somebody has them")
+          await notes?.close()
+          await using again = await fip.transferNotes(["mine"])
+          assert.deepStrictEqual(again?.found, [{ done: 0 }, { done: 1 }])
+          await again?.remove()
+
+          assert.deepStrictEqual(await fip.queryUploads(), { uploads: [] })
+          const refused = await failure(fip.abortUpload(UploadId.make("4f9d2c1e-8a70-4b6c-9f3d-1c2b3a4d5e6f")))
+          assert.instanceOf(refused, Refusal)
+          assert.deepStrictEqual(await fip.logoutOthers(), { sessions_ended: 1 }, "that of newUser")
+        } finally {
+          await rm(folder, { recursive: true })
+        }
       }))
 
     it.effect("takes and gives content as it comes, and stops when nobody takes it", () =>

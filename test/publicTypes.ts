@@ -2,15 +2,18 @@
  * What the compiler knows of the library's surface: `npm run check` fails when something here does not compile, and when
  * something compiles that is marked as an error. Nothing of it runs.
  */
-import { Effect, type Layer, Redacted, Stream } from "effect"
+import { Effect, type Layer, type Option, Redacted, Stream } from "effect"
 import {
   type ChangeInfo,
   type ClientError,
   type ConnectError,
   FipClient,
+  type FipClientShape,
   type LocalFileError,
   type Refusal,
   type RefusalCode,
+  type RequestError,
+  type Timestamp,
   type TransferError,
   type TrustError
 } from "fip"
@@ -46,6 +49,45 @@ export const errors = Effect.gen(function*() {
   )
   holds<Same<typeof size, Effect.Effect<number>>>()
 })
+
+export const requests = Effect.gen(function*() {
+  const fip = yield* FipClient
+  const uploads = fip.queryUploads
+  holds<Same<Effect.Error<typeof uploads>, RequestError>>()
+  const { locked_until } = yield* fip.lock("a", { durationMs: 1000 })
+  holds<Same<typeof locked_until, Timestamp>>()
+  yield* fip.unlock("a")
+  // @ts-expect-error fields of the wire have other names here
+  yield* fip.lock("a", { duration_ms: 1000 })
+  // @ts-expect-error the file is an argument and no option
+  yield* fip.delete("a", { name: "b" })
+  yield* fip.publicise("docs/")
+})
+
+type Depth = [unknown, unknown, unknown, unknown]
+type Deeper<D extends ReadonlyArray<unknown>> = D extends [unknown, ...infer Rest] ? Rest : []
+/** Whether a program without Effect would have to know something of it, as far down as options and results go. */
+type OfEffect<T, D extends ReadonlyArray<unknown> = Depth> = D extends [] ? false
+  : T extends
+    | Effect.Effect<infer _A, infer _E, infer _R>
+    | Stream.Stream<infer _A, infer _E>
+    | Redacted.Redacted
+    | Option.Option<infer _A> ? true
+  : T extends string | number | boolean | null | undefined | Uint8Array | AbortSignal ? false
+  : T extends Promise<infer A> | AsyncIterable<infer A> ? OfEffect<A, Deeper<D>>
+  : T extends (...args: infer P) => infer R ? OfEffect<P[number], Deeper<D>> | OfEffect<R, Deeper<D>>
+  : T extends ReadonlyArray<infer A> ? OfEffect<A, Deeper<D>>
+  : { [K in Exclude<keyof T, symbol>]-?: OfEffect<T[K], Deeper<D>> }[Exclude<keyof T, symbol>]
+/** The methods that take or give such a thing. */
+type StillEffect<T> = {
+  [K in Exclude<keyof T, symbol>]: true extends OfEffect<T[K]> ? K : never
+}[Exclude<keyof T, symbol>]
+
+export const promisesAlone = (): void => {
+  holds<Same<StillEffect<Fip>, never>>()
+  holds<"login" | "session" | "write" | "open" | "uploadMany" extends StillEffect<FipClientShape> ? true : false>()
+  holds<Same<Exclude<keyof FipClientShape, keyof Fip>, never>>()
+}
 
 export const isMissing = ({ code }: Refusal): boolean => code === "2:nf"
 // @ts-expect-error there is no such code

@@ -50,6 +50,8 @@ export interface Api {
     input: InputOf<K>,
     options?: CallOptions
   ) => Effect.Effect<ResultOf<K>, CallError>
+  /** The same for a body that only the table knows: it is checked as it is sent. */
+  readonly ask: (name: RequestName, body: object) => Effect.Effect<unknown, CallError>
   /** A request of the session for `use` to send, again with a new token when the first had expired. */
   readonly authorised: <K extends RequestName, A, E>(
     name: K,
@@ -61,7 +63,7 @@ export interface Api {
 const NOTHING = new Uint8Array(0)
 
 /** Checks a body and encodes it. */
-const encodeBody = <K extends RequestName>(name: K, input: InputOf<K>): Result.Result<Uint8Array, Refusal> => {
+const encodeBody = (name: RequestName, input: object): Result.Result<Uint8Array, Refusal> => {
   const bytes = encodeJson(input)
   return Result.map(decodeBody(name, bytes), () => bytes)
 }
@@ -108,7 +110,7 @@ export const makeApi = Effect.fnUntraced(
 
     const proven = Effect.fnUntraced(function*<K extends RequestName>(
       name: K,
-      input: InputOf<K>,
+      input: object,
       auth: object | undefined
     ) {
       const proof = yield* Effect.fromResult(encodeAuth(name, auth))
@@ -118,20 +120,21 @@ export const makeApi = Effect.fnUntraced(
 
     const session = yield* makeSession(device, (proof) => proven("Refresh", {}, proof))
 
-    const authorised: Api["authorised"] = (name, input, use) =>
+    const authorised = <A, E>(
+      name: RequestName,
+      input: object,
+      use: (request: RequestMessage) => Effect.Effect<A, E | Refusal>
+    ): Effect.Effect<A, E | CallError> =>
       Effect.flatMap(
         Effect.fromResult(encodeBody(name, input)),
         (body) => session.authorised((auth) => use(messageOf(name, auth, body)))
       )
 
-    return {
-      session,
-      roundTripMillis: link.roundTripMillis,
-      authorised,
-      call: <K extends RequestName>(name: K, input: InputOf<K>, options: CallOptions = {}) =>
-        Requests[name].auth === "token"
-          ? authorised(name, input, (message) => send(name, { ...message, data: options.data ?? NOTHING }, options.by))
-          : proven(name, input, options.auth)
-    }
+    const call = <K extends RequestName>(name: K, input: object, options: CallOptions = {}) =>
+      Requests[name].auth === "token"
+        ? authorised(name, input, (message) => send(name, { ...message, data: options.data ?? NOTHING }, options.by))
+        : proven(name, input, options.auth)
+
+    return { session, roundTripMillis: link.roundTripMillis, authorised, call, ask: call }
   }
 )

@@ -1,6 +1,7 @@
 /**
  * The client: one server, at most one session, typed methods. The library surface (src/index.ts) and the shell both use
- * this and nothing below it. What it can do is declared and built in methods/, one file for each subject.
+ * this and nothing below it. What it can do is declared and built in methods/: what is one request and nothing else from
+ * the table of requests, the rest in one file for each subject.
  *
  * A file is named by a string as in the shell, `notes.txt` or `~alice/notes.txt`, or by a `FileRef`.
  */
@@ -12,6 +13,7 @@ import { makeClient } from "./makeClient.ts"
 import type { AccountMethods } from "./methods/account.ts"
 import type { FileMethods } from "./methods/files.ts"
 import type { QueryMethods } from "./methods/queries.ts"
+import type { RequestMethods } from "./methods/requests.ts"
 import type { SharingMethods } from "./methods/sharing.ts"
 import type { TransferMethods } from "./methods/transfers.ts"
 import type { RetryPolicy } from "./Retry.ts"
@@ -23,7 +25,9 @@ export type { DownloadOptions, OnProgress, Transferred, UploadOptions } from "./
 export type { RetryPolicy } from "./Retry.ts"
 export type { SessionIdentity } from "./Session.ts"
 
-export interface FipClientShape extends AccountMethods, FileMethods, TransferMethods, QueryMethods, SharingMethods {
+export interface FipClientShape
+  extends RequestMethods, AccountMethods, FileMethods, TransferMethods, QueryMethods, SharingMethods
+{
   readonly host: string
   readonly port: number
   /** Of the key that the server proved to have. */

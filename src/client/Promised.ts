@@ -2,16 +2,19 @@
  * The client for programs without Effect: methods give promises, streams are async iterables, and what fails throws the
  * same error values that Effect programs branch on, each an `Error` with a `_tag`, refusals with a `code`.
  *
- * Nothing happens here but translation. A connection lives until `close`, or to the end of an `await using`.
+ * Nothing happens here but translation, and that of the methods by construction: whatever `FipClient` has is here, too.
+ * Only those that take or give something of Effect itself (secrets, streams to send, options) are written down, in
+ * `OwnMethods`. A connection lives until `close`, or to the end of an `await using`.
  */
 import { Effect, Exit, Layer, Option, Redacted, Scope, Stream } from "effect"
-import type { SessionId, Username } from "../protocol/Identity.ts"
 import { Refusal } from "../protocol/Refusal.ts"
 import type { ReadHead, ResultOf, Written } from "../protocol/Request.ts"
 import * as ClientErrors from "./ClientError.ts"
+import { FileFailed, type FileSetOptions, type FileToFetch, type FileToSend, type MovedFile } from "./fileSetTypes.ts"
 import { type ClientOptions, FipClient, type FipClientShape } from "./FipClient.ts"
 import type { ReadOptions, WriteOptions } from "./methods/files.ts"
 import type { ContentInput, FileInput } from "./methods/inputs.ts"
+import type { SessionIdentity } from "./Session.ts"
 
 /** A server whose key is not known yet. */
 type AskedAbout = Parameters<NonNullable<ClientOptions["confirmTrust"]>>[0]
@@ -47,50 +50,38 @@ type Promised<T> = {
     : T[K]
 }
 
-type AsTheyAre =
-  | "host"
-  | "port"
-  | "fingerprint"
-  | "heartbeat"
-  | "refresh"
-  | "logout"
-  | "keepSession"
-  | "delete"
-  | "rename"
-  | "copy"
-  | "restore"
-  | "upload"
-  | "download"
-  | "list"
-  | "watch"
-  | "queryStorage"
-  | "queryUser"
-  | "querySessions"
-  | "queryFile"
-  | "queryActivity"
-  | "queryVersions"
-  | "queryPermission"
-  | "grant"
-  | "revoke"
-  | "publicise"
-  | "hide"
-  | "transfer"
-  | "lock"
-  | "unlock"
+/** Options for many files, whose callback gives no Effect. */
+interface SetOptions extends Omit<FileSetOptions, "onMoved"> {
+  /** Called for files when they have arrived, some at a time; the others wait for it. */
+  readonly onMoved?: ((moved: ReadonlyArray<MovedFile>) => void | Promise<void>) | undefined
+}
 
-/** {@link FipClient} with promises. */
-export interface Fip extends Promised<Pick<FipClientShape, AsTheyAre>>, AsyncDisposable {
+/** Notes on a transfer of one's own that outlive the process. Nobody else has them until they are closed. */
+export interface Notes extends AsyncDisposable {
+  /** What an earlier process wrote, line by line. */
+  readonly found: ReadonlyArray<unknown>
+  /** Forgets what was written, and begins with this line. */
+  readonly begin: (line: unknown) => Promise<void>
+  /** Writes another line, behind the others; nobody waits for it. */
+  readonly add: (line: unknown) => void
+  /** The transfer has ended: there is nothing to take up. */
+  readonly remove: () => Promise<void>
+  /** Lets others have them. Idempotent. */
+  readonly close: () => Promise<void>
+}
+
+/** What is not simply the client's method with a promise. */
+export interface OwnMethods extends AsyncDisposable {
   /** Who is logged in. */
-  readonly session: () => Promise<{ readonly username: Username; readonly sessionId: SessionId } | undefined>
+  readonly session: () => Promise<SessionIdentity | undefined>
   readonly register: (
     username: string,
     password: string,
     options?: { readonly invite?: string | undefined }
   ) => Promise<ResultOf<"Register">>
-  readonly login: (
-    username: string,
-    password: string
-  ) => Promise<{ readonly username: Username; readonly sessionId: SessionId }>
+  /** Begins a session; from here on its tokens are refreshed by the client itself. */
+  readonly login: (username: string, password: string) => Promise<SessionIdentity>
+  /** Of the session's user; with `username`, without a session: `current` may then be an administrator's reset code. */
   readonly changePassword: (
     current: string,
     next: string,
@@ -114,14 +105,37 @@ export interface Fip extends Promised<Pick<FipClientShape, AsTheyAre>>, AsyncDis
   /** The bytes of a file, or of a part of it. A whole file is checked against its hash. */
   readonly read: (file: FileInput, options?: ReadOptions) => Content
 
+  /**
+   * Sends local files, small ones many at a time: for hundreds of them much faster than one by one. The results are in
+   * their order. The first failure ends the others (`FileFailed`); what has arrived by then stays.
+   */
+  readonly uploadMany: (
+    files: ReadonlyArray<FileToSend>,
+    options?: SetOptions
+  ) => Promise<ReadonlyArray<Written>>
+  /** Fetches files into folders that are there, in the same way. */
+  readonly downloadMany: (
+    files: ReadonlyArray<FileToFetch>,
+    options?: SetOptions
+  ) => Promise<ReadonlyArray<Written>>
+  /**
+   * Notes on a transfer of several files, under a key of one's own; `undefined` where none can be kept, or another process
+   * has them.
+   */
+  readonly transferNotes: (key: ReadonlyArray<string>) => Promise<Notes | undefined>
+
   /** Closes the connection. The session lives on at the server until `logout`, or its expiry. Idempotent. */
   readonly close: () => Promise<void>
 }
+
+/** {@link FipClient} with promises. */
+export interface Fip extends Promised<Omit<FipClientShape, keyof OwnMethods>>, OwnMethods {}
 
 /** An error of a program's own content comes back to it as the `cause`; one of another file's is what it was. */
 const asTransferError = (cause: unknown): ClientErrors.TransferError => {
   if (cause instanceof Refusal) return cause
   for (const known of Object.values(ClientErrors)) if (cause instanceof known) return cause
+  if (cause instanceof FileFailed) return cause.cause
   const message = `the content to send failed: ${cause instanceof Error ? cause.message : String(cause)}`
   return new ClientErrors.LocalFileError({ path: "", message, cause })
 }
@@ -130,6 +144,39 @@ const inputOf = (content: Sendable): ContentInput =>
   typeof content === "string" || content instanceof Uint8Array
     ? content
     : Stream.fromAsyncIterable(content, asTransferError)
+
+/** How Effects run, and streams are taken. */
+interface Runner {
+  readonly run: <A, E>(effect: Effect.Effect<A, E>) => Promise<A>
+  readonly iterate: <A, E>(stream: Stream.Stream<A, E>) => AsyncIterable<A>
+}
+
+/** What needs nothing: the methods of a client are built. */
+const runs = (value: unknown): value is Effect.Effect<unknown, unknown> => Effect.isEffect(value)
+const streams = (value: unknown): value is Stream.Stream<unknown, unknown> => Stream.isStream(value)
+
+const promisedResult = ({ iterate, run }: Runner, result: unknown): unknown =>
+  runs(result) ? run(result) : streams(result) ? iterate(result) : result
+
+/** Each method as a promise, or as an async iterable. */
+function promised<T extends object>(client: T, runner: Runner): Promised<T>
+function promised(client: object, runner: Runner): object {
+  return Object.fromEntries(
+    Object.entries(client).map(([name, member]: [string, unknown]) => [
+      name,
+      runs(member)
+        ? () => promisedResult(runner, member)
+        : typeof member === "function"
+        ? (...args: ReadonlyArray<unknown>) => promisedResult(runner, member(...args))
+        : member
+    ])
+  )
+}
+
+const setOptionsOf = ({ onMoved, ...others }: SetOptions = {}): FileSetOptions => ({
+  ...others,
+  onMoved: onMoved === undefined ? undefined : (moved) => Effect.promise(async () => await onMoved(moved))
+})
 
 /** Connects to `host`, to the server of `profile`, or without either of the default profile; logs in as `username`. */
 export const connect = async (options: ConnectOptions): Promise<Fip> => {
@@ -159,17 +206,32 @@ export const connect = async (options: ConnectOptions): Promise<Fip> => {
   })
   const client = await run(Effect.onError(open, () => Scope.close(scope, Exit.void)))
 
+  const transferNotes: Fip["transferNotes"] = async (key) => {
+    const own = await Effect.runPromise(Scope.fork(scope))
+    const close = () => Effect.runPromise(Scope.close(own, Exit.void))
+    const journal = await run(
+      Effect.onError(Scope.provide(client.transferNotes(key), own), () => Effect.promise(close))
+    )
+    if (journal === undefined) {
+      await close()
+      return undefined
+    }
+    const { add, begin, found, remove } = journal
+    return {
+      found,
+      begin: (line) => run(begin(line)),
+      add,
+      remove: () => run(remove),
+      close,
+      [Symbol.asyncDispose]: close
+    }
+  }
+
   return {
-    host: client.host,
-    port: client.port,
-    fingerprint: () => run(client.fingerprint),
+    ...promised(client, { run, iterate }),
     session: () => run(Effect.map(client.session, Option.getOrUndefined)),
-    heartbeat: () => run(client.heartbeat),
     register: (username, password, options) => run(client.register(username, Redacted.make(password), options)),
     login: (username, password) => run(client.login(username, Redacted.make(password))),
-    refresh: () => run(client.refresh),
-    logout: (session) => run(client.logout(session)),
-    keepSession: () => run(client.keepSession),
     changePassword: (current, next, options) =>
       run(client.changePassword(Redacted.make(current), Redacted.make(next), options)),
     deleteUser: (username, password) => run(client.deleteUser(username, Redacted.make(password))),
@@ -184,30 +246,10 @@ export const connect = async (options: ConnectOptions): Promise<Fip> => {
       return { head, content: contentOf(content) }
     },
     read: (file, options) => contentOf(client.read(file, options)),
-    delete: (file, options) => run(client.delete(file, options)),
-    rename: (file, newName, options) => run(client.rename(file, newName, options)),
-    copy: (file, newName, options) => run(client.copy(file, newName, options)),
-    restore: (file, version, options) => run(client.restore(file, version, options)),
-    upload: (localPath, file, options) => run(client.upload(localPath, file, options)),
-    download: (file, localPath, options) => run(client.download(file, localPath, options)),
 
-    list: (options) => iterate(client.list(options)),
-    watch: (options) => iterate(client.watch(options)),
-    queryStorage: () => run(client.queryStorage),
-    queryUser: () => run(client.queryUser),
-    querySessions: () => run(client.querySessions),
-    queryFile: (file, options) => run(client.queryFile(file, options)),
-    queryActivity: (options) => run(client.queryActivity(options)),
-    queryVersions: (file) => run(client.queryVersions(file)),
-    queryPermission: (file) => run(client.queryPermission(file)),
-
-    grant: (username, file, role, options) => run(client.grant(username, file, role, options)),
-    revoke: (username, file) => run(client.revoke(username, file)),
-    publicise: (file) => run(client.publicise(file)),
-    hide: (file) => run(client.hide(file)),
-    transfer: (username, file, options) => run(client.transfer(username, file, options)),
-    lock: (file, options) => run(client.lock(file, options)),
-    unlock: (file, options) => run(client.unlock(file, options)),
+    uploadMany: (files, options) => run(client.uploadMany(files, setOptionsOf(options))),
+    downloadMany: (files, options) => run(client.downloadMany(files, setOptionsOf(options))),
+    transferNotes,
 
     close,
     [Symbol.asyncDispose]: close

@@ -15,6 +15,7 @@ import { accountMethods } from "./methods/account.ts"
 import { fileMethods } from "./methods/files.ts"
 import type { ClientParts } from "./methods/parts.ts"
 import { queryMethods } from "./methods/queries.ts"
+import { requestMethods } from "./methods/requests.ts"
 import { sharingMethods } from "./methods/sharing.ts"
 import { transferMethods } from "./methods/transfers.ts"
 import { makeTrust } from "./Trust.ts"
@@ -59,6 +60,7 @@ export const makeClient = Effect.fnUntraced(function*(
     host: address.host,
     port: address.port,
     fingerprint: Effect.map(link.connection, ({ fingerprint }) => fingerprint),
+    ...requestMethods(api.ask),
     ...accountMethods(parts),
     ...fileMethods(parts),
     ...transferMethods(parts),

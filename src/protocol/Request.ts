@@ -3,14 +3,15 @@
  * (docs/protocol.md, section 6). Both ends read this table and nothing else: the server dispatches by it, the client
  * encodes and decodes by it.
  *
- * To add a request, add an entry to the file of its category in requests/; the server's dispatch table then does not
- * compile until it knows it.
+ * To add a request, add an entry to the file of its category in requests/; the server does not compile then until it
+ * answers it. A `method` there gives it one of the client, too.
  */
 import type { Result } from "effect"
+import type { SuccessCode } from "./Code.ts"
 import { type Decoder, makeDecoder } from "./Json.ts"
 import type { Refusal } from "./Refusal.ts"
 import { authRequests } from "./requests/auth.ts"
-import { type AuthKind, type AuthOf, AuthSchemas, type Definition } from "./requests/define.ts"
+import { type AuthKind, type AuthOf, AuthSchemas, type Definition, type Method } from "./requests/define.ts"
 import { fileRequests } from "./requests/file.ts"
 import { infoRequests } from "./requests/info.ts"
 import { permissionRequests } from "./requests/permission.ts"
@@ -28,7 +29,23 @@ type Decoded<D> = D extends Decoder<infer A> ? A : never
 export type BodyOf<K extends RequestName> = Decoded<Requests[K]["decodeBody"]>
 export type ResultOf<K extends RequestName> = Decoded<Requests[K]["decodeResult"]>
 
+/** Requests that a method of the client is, and nothing else. */
+export type MethodName = { [K in RequestName]: [NonNullable<Requests[K]["method"]>] extends [never] ? never : K }[
+  RequestName
+]
+
+/** Requests that a method of a service answers by itself. */
+export type AnsweredName = { [K in RequestName]: [NonNullable<Requests[K]["answered"]>] extends [never] ? never : K }[
+  RequestName
+]
+
 const table: { readonly [K in RequestName]: Definition<AuthKindOf<K>, BodyOf<K>, ResultOf<K>> } = Requests
+
+/** The method of the client that a request is, and nothing else. */
+export const clientMethodOf = (name: RequestName): Method | undefined => table[name].method
+
+/** What a request is answered with that a method of a service answers by itself. */
+export const answerOf = (name: RequestName): SuccessCode | undefined => table[name].answered
 
 /** Decodes an auth component of a kind. */
 export const decodeAuth: { readonly [A in AuthKind]: Decoder<AuthOf<A>> } = {

@@ -52,6 +52,8 @@ export class UserManager extends Context.Service<UserManager, {
   readonly refresh: (auth: AuthOf<"digest">, peer: Peer) => Effect.Effect<SessionGrant, Refusal>
   /** Ends the caller's session, or another one of the same user. Idempotent. */
   readonly logout: (caller: Caller, sessionId?: SessionId) => Effect.Effect<ResultOf<"Logout">, Refusal>
+  /** Ends all sessions of the caller's user but this one. Idempotent. */
+  readonly logoutOthers: (caller: Caller) => Effect.Effect<ResultOf<"LogoutOthers">, Refusal>
   /**
    * Ends every session of the user except the one that `auth.token` belongs to. A code of `fip admin users
    * reset-password` is as good as the password, once.
@@ -63,9 +65,9 @@ export class UserManager extends Context.Service<UserManager, {
   ) => Effect.Effect<ResultOf<"ChangePassword">, Refusal>
   /** Deletes the user and all that it owns, in one transaction: when it fails, nothing has changed. */
   readonly deleteUser: (auth: PasswordAuth, peer: Peer) => Effect.Effect<ResultOf<"DeleteUser">, Refusal>
-  readonly user: (caller: Caller) => Effect.Effect<UserInfo, Refusal>
-  readonly sessions: (caller: Caller) => Effect.Effect<ResultOf<"QuerySessions">, Refusal>
-  readonly storage: (caller: Caller) => Effect.Effect<Storage, Refusal>
+  readonly queryUser: (caller: Caller) => Effect.Effect<UserInfo, Refusal>
+  readonly querySessions: (caller: Caller) => Effect.Effect<ResultOf<"QuerySessions">, Refusal>
+  readonly queryStorage: (caller: Caller) => Effect.Effect<Storage, Refusal>
   /**
    * Whose token this is: `2:exp` when it has expired, `2:auth` when it is not a live session's. Synchronous, without the
    * database: it is asked for every request.
@@ -149,6 +151,12 @@ export class UserManager extends Context.Service<UserManager, {
         return { session_id: sessionId }
       })
 
+      const logoutOthers = Effect.fnUntraced(function*(caller: Caller) {
+        const others = repo.endAll(caller.userId, caller.sessionId, "logout", yield* now)
+        const { ended } = yield* sessions.ending(Effect.map(others, (ended) => ({ ended })))
+        return { sessions_ended: ended.filter((session) => session.live).length }
+      })
+
       /** In a transaction. `undefined` when the password is not `verified` any more. */
       const replacePassword = Effect.fnUntraced(function*(user: User, hash: string, kept: SessionId | undefined) {
         if (!(yield* users.replaceHash(user.user_id, user.password_hash, hash))) return undefined
@@ -220,17 +228,18 @@ export class UserManager extends Context.Service<UserManager, {
         login,
         refresh: sessions.refresh,
         logout,
+        logoutOthers,
         changePassword,
         deleteUser,
-        user: Effect.fnUntraced(function*(caller) {
+        queryUser: Effect.fnUntraced(function*(caller) {
           const user = yield* self(caller)
           const live = yield* repo.count(caller.userId, yield* now)
           return { username: user.username, created_at: user.created_at, sessions: live, ...storageOf(user) }
         }),
-        sessions: Effect.fnUntraced(function*(caller) {
+        querySessions: Effect.fnUntraced(function*(caller) {
           return { sessions: yield* repo.live(caller.userId, caller.sessionId, yield* now) }
         }),
-        storage: (caller) => Effect.map(self(caller), storageOf),
+        queryStorage: (caller) => Effect.map(self(caller), storageOf),
         authenticate: tokens.authenticate,
         isEnded: revocations.has
       })

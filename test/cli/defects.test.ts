@@ -88,6 +88,15 @@ describe("the original's defects", () => {
     }))
 })
 
+describe("STERM", () => {
+  it.effect("ends one session or all others", () =>
+    Effect.gen(function*() {
+      const run = yield* runCommand(["STERM", "--others"])
+      assert.deepStrictEqual([run.status, run.calls[0]], [0, ["logoutOthers"]])
+      assert.strictEqual((yield* runCommand(["STERM", session.sessionId, "--others"])).status, 2)
+    }))
+})
+
 describe("AUTH", () => {
   it.effect("ends the session of the same user that it replaces, and leaves another user's", () =>
     Effect.gen(function*() {

@@ -18,6 +18,7 @@ import type {
   ShareableInput
 } from "../../src/client/FipClient.ts"
 import { FipClient } from "../../src/client/FipClient.ts"
+import { requestMethods } from "../../src/client/methods/requests.ts"
 import { FileName, formatFileRef } from "../../src/protocol/FileName.ts"
 import { Fingerprint, SessionId, Sha256, Timestamp, Username } from "../../src/protocol/Identity.ts"
 import type { FileInfo, Storage, Written } from "../../src/protocol/Request.ts"
@@ -85,6 +86,7 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
       return result
     })
   const client: FipClientShape = {
+    ...requestMethods((name) => Effect.die(`the recording client has no answer to ${name}`)),
     host: "localhost",
     port: 6090,
     fingerprint: Effect.succeed(fingerprint),
@@ -103,6 +105,7 @@ export const recordingClient = (calls: Array<Call>, answers: Partial<FipClientSh
             loggedIn = loggedIn && id !== undefined
           })
       ),
+    logoutOthers: answer({ sessions_ended: 2 }, "logoutOthers"),
     changePassword: (current, next, options) =>
       answer({ username: me, sessions_ended: 1 }, "changePassword", secret(current), secret(next), ...given(options)),
     deleteUser: (user, password) =>

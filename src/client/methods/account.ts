@@ -14,7 +14,6 @@ export interface AccountMethods {
    * another process. It lives on when this client is closed, until it is ended by `logout`.
    */
   readonly keepSession: Effect.Effect<void, NotLoggedIn | LocalFileError>
-  readonly heartbeat: Effect.Effect<ResultOf<"Heartbeat">, RequestError>
   readonly register: (
     username: string,
     password: Redacted.Redacted,
@@ -45,7 +44,6 @@ export interface AccountMethods {
 export const accountMethods = ({ api: { call, session }, keeperOf }: ClientParts): AccountMethods => ({
   session: session.identity,
   keepSession: session.keep(keeperOf),
-  heartbeat: call("Heartbeat", {}),
   register: (username, password, options = {}) =>
     call("Register", { invite: options.invite }, {
       auth: { identity: username, password: Redacted.value(password) }

@@ -1,6 +1,6 @@
 /** Files and their content, without the disk of this machine. */
 import { Cause, Effect, Predicate, Stream } from "effect"
-import type { Attributes, ReadHead, ResultOf, UploadMode, Written } from "../../protocol/Request.ts"
+import type { Attributes, ReadHead, UploadMode, Written } from "../../protocol/Request.ts"
 import { ofBytes, ofStream } from "../Blocks.ts"
 import { IntegrityError, type RequestError, type TransferError } from "../ClientError.ts"
 import { openReading, type Reading } from "../Reading.ts"
@@ -65,7 +65,6 @@ export interface FileMethods {
   >
   /** The bytes of a file, or of a part of it. A whole file is checked against its hash. */
   readonly read: (file: FileInput, options?: ReadOptions) => Stream.Stream<Uint8Array, TransferError>
-  readonly delete: (file: FileInput, options?: WriteOptions) => Effect.Effect<ResultOf<"Delete">, RequestError>
   readonly rename: (file: FileInput, newName: string, options?: WriteOptions) => Effect.Effect<Written, RequestError>
   /** The copy is the caller's own, under a name that is free; the expected version is that of what is copied. */
   readonly copy: (file: FileInput, newName: string, options?: WriteOptions) => Effect.Effect<Written, RequestError>
@@ -131,8 +130,6 @@ export const fileMethods = ({ api, link }: ClientParts): FileMethods => {
         ),
         contentOf
       )),
-    delete: (file, options = {}) =>
-      Effect.flatMap(refOf(file), (file) => call("Delete", { ...file, expected_version: options.expectedVersion })),
     rename: (file, newName, options = {}) =>
       Effect.flatMap(
         Effect.all([refOf(file), nameOf(newName)]),

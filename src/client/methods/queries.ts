@@ -7,7 +7,7 @@ import { ProtocolError, type RequestError } from "../ClientError.ts"
 import { listPages } from "../List.ts"
 import { openLane } from "../ReadReply.ts"
 import { watch } from "../Watch.ts"
-import { type FileInput, refOf, type ShareableInput, shareableOf } from "./inputs.ts"
+import { type FileInput, refOf } from "./inputs.ts"
 import type { ClientParts } from "./parts.ts"
 
 export interface ListOptions {
@@ -48,9 +48,6 @@ export interface WatchOptions {
 export interface QueryMethods {
   /** Folders and files, page by page. */
   readonly list: (options?: ListOptions) => Stream.Stream<ListEntry, RequestError>
-  readonly queryStorage: Effect.Effect<ResultOf<"QueryStorage">, RequestError>
-  readonly queryUser: Effect.Effect<ResultOf<"QueryUser">, RequestError>
-  readonly querySessions: Effect.Effect<ResultOf<"QuerySessions">, RequestError>
   readonly queryFile: (
     file: FileInput,
     options?: {
@@ -64,10 +61,6 @@ export interface QueryMethods {
   readonly queryActivity: (
     options?: ActivityOptions
   ) => Effect.Effect<ResultOf<"QueryActivity">, RequestError>
-  readonly queryVersions: (file: FileInput) => Effect.Effect<ResultOf<"QueryVersions">, RequestError>
-  /** One's own uploads that are not finished: what they hold of the server's disk, and until when. */
-  readonly queryUploads: Effect.Effect<ResultOf<"QueryUploads">, RequestError>
-  readonly queryPermission: (file: ShareableInput) => Effect.Effect<ResultOf<"QueryPermission">, RequestError>
 
   /**
    * Changes of files as they are committed: of one's own, and what one was granted; or of somebody else's, as far as one
@@ -99,9 +92,6 @@ export const queryMethods = ({ api, link }: ClientParts): QueryMethods => {
   return {
     list: (options) => listPages(api, options),
     watch: (options) => watch(api, options),
-    queryStorage: call("QueryStorage", {}),
-    queryUser: call("QueryUser", {}),
-    querySessions: call("QuerySessions", {}),
     queryFile: Effect.fnUntraced(function*(file, options = {}) {
       const ref = yield* refOf(file)
       const info = yield* call("QueryFile", { ...ref, verbose: options.verbose })
@@ -110,9 +100,6 @@ export const queryMethods = ({ api, link }: ClientParts): QueryMethods => {
     queryActivity: ({ before, file, limit } = {}) =>
       file === undefined
         ? call("QueryActivity", { before, limit })
-        : Effect.flatMap(refOf(file), (file) => call("QueryActivity", { ...file, before, limit })),
-    queryVersions: (file) => Effect.flatMap(refOf(file), (file) => call("QueryVersions", file)),
-    queryUploads: call("QueryUploads", {}),
-    queryPermission: (file) => Effect.flatMap(shareableOf(file), (file) => call("QueryPermission", file))
+        : Effect.flatMap(refOf(file), (file) => call("QueryActivity", { ...file, before, limit }))
   }
 }

@@ -9,6 +9,7 @@ export const authRequests = {
     category: Category.AUTH,
     subcategory: 1,
     auth: "password",
+    remembered: { when: "always", says: "user registered", notable: true },
     /** `invite`: where registration is by invitation. */
     body: Schema.Struct({ invite: Schema.optionalKey(InviteCode) }),
     result: Schema.Struct({ username: Username })
@@ -17,6 +18,7 @@ export const authRequests = {
     category: Category.AUTH,
     subcategory: 2,
     auth: "password",
+    remembered: { when: "always", says: "logged in", notable: true },
     idempotent: true,
     body: Schema.Struct({ device: DeviceId }),
     result: SessionGrant
@@ -33,6 +35,7 @@ export const authRequests = {
     category: Category.AUTH,
     subcategory: 8,
     auth: "password",
+    remembered: { when: "always", says: "password changed", notable: true },
     body: Schema.Struct({ new_password: Password }),
     result: Schema.Struct({ username: Username, sessions_ended: Count })
   }),
@@ -40,6 +43,7 @@ export const authRequests = {
     category: Category.AUTH,
     subcategory: 16,
     auth: "password",
+    remembered: { when: "always", says: "user deleted", notable: true },
     body: Empty,
     result: Schema.Struct({ username: Username, files_deleted: Count, bytes_deleted: Count })
   }),
@@ -47,9 +51,22 @@ export const authRequests = {
     category: Category.AUTH,
     subcategory: 32,
     auth: "token",
+    remembered: { when: "always", says: "session ended", notable: true },
     idempotent: true,
     /** Without `session_id`, the session that asks. */
     body: Schema.Struct({ session_id: Schema.optionalKey(SessionId) }),
     result: Schema.Struct({ session_id: SessionId })
+  }),
+  /** Ends all sessions of one's own but this. */
+  LogoutOthers: define({
+    category: Category.AUTH,
+    subcategory: 64,
+    auth: "token",
+    method: { name: "logoutOthers" },
+    answered: "1:bye",
+    remembered: { when: "always", says: "other sessions ended", notable: true },
+    idempotent: true,
+    body: Empty,
+    result: Schema.Struct({ sessions_ended: Count })
   })
 } as const

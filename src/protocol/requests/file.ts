@@ -33,6 +33,8 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 1,
     auth: "token",
+    remembered: { when: "foreign", says: "file made" },
+    answered: "1:fnew",
     data: "in",
     body: Schema.Struct({ ...Target, ...Content, ...Attributed }),
     result: Written
@@ -41,6 +43,7 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 2,
     auth: "token",
+    remembered: { when: "foreign", says: "file read" },
     data: "out",
     idempotent: true,
     body: Schema.Struct({
@@ -57,6 +60,8 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 4,
     auth: "token",
+    remembered: { when: "foreign", says: "file patched" },
+    answered: "1:amnd",
     data: "in",
     body: Schema.Struct({ ...Target, ...Expected, ...Content, position: Count }),
     result: Written
@@ -65,6 +70,8 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 8,
     auth: "token",
+    remembered: { when: "foreign", says: "file replaced" },
+    answered: "1:amnd",
     data: "in",
     body: Schema.Struct({ ...Target, ...Expected, ...Content, ...Attributed }),
     result: Written
@@ -73,14 +80,20 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 16,
     auth: "token",
+    remembered: { when: "foreign", says: "file appended to" },
+    answered: "1:amnd",
     data: "in",
     body: Schema.Struct({ ...Target, ...Expected, ...Content }),
     result: Written
   }),
+  /** Deletes a file. It can be restored while its versions are kept. */
   Delete: define({
     category: Category.FILE,
     subcategory: 32,
     auth: "token",
+    remembered: { when: "always", says: "file deleted" },
+    method: { name: "delete", about: "file" },
+    answered: "1:fdel",
     body: Schema.Struct({ ...Target, ...Expected }),
     result: Schema.Struct({ owner: Username, name: FileName })
   }),
@@ -88,6 +101,8 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 64,
     auth: "token",
+    remembered: { when: "always", says: "file renamed" },
+    answered: "1:ren",
     body: Schema.Struct({ ...Target, ...Expected, new_name: FileName }),
     result: Written
   }),
@@ -95,6 +110,8 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 128,
     auth: "token",
+    remembered: { when: "foreign", says: "file copied" },
+    answered: "1:cpy",
     /** The copy is the caller's own. */
     body: Schema.Struct({ ...Target, ...Expected, new_name: FileName }),
     result: Written
@@ -103,6 +120,8 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 256,
     auth: "token",
+    remembered: { when: "foreign", says: "file restored" },
+    answered: "1:rst",
     /** Without `version`, a file that was deleted comes back. */
     body: Schema.Struct({ ...Target, ...Expected, version: Schema.optionalKey(Version) }),
     result: Written
@@ -111,6 +130,7 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 512,
     auth: "token",
+    answered: "1:ubeg",
     body: Schema.Struct({
       ...Target,
       ...Expected,
@@ -127,6 +147,7 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 1024,
     auth: "token",
+    answered: "1:upart",
     data: "in",
     idempotent: true,
     body: Schema.Struct({ upload_id: UploadId, offset: Count }),
@@ -148,6 +169,7 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 4096,
     auth: "token",
+    remembered: { when: "foreign", says: "file uploaded" },
     idempotent: true,
     /** One of the two at least, and both are compared. */
     body: Schema.Struct({
@@ -169,6 +191,7 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 16384,
     auth: "token",
+    remembered: { when: "foreign", says: "file written" },
     data: "in",
     body: Schema.Struct({ ...Target, ...Expected, ...Content, ...Attributed }),
     result: Written
@@ -177,6 +200,7 @@ export const fileRequests = {
     category: Category.FILE,
     subcategory: 32768,
     auth: "token",
+    answered: "1:many",
     data: "in",
     body: Schema.Struct({
       owner: Schema.optionalKey(Username),

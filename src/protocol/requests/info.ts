@@ -20,18 +20,23 @@ import {
 } from "./values.ts"
 
 export const infoRequests = {
+  /** Asks the server whether it is there. */
   Heartbeat: define({
     category: Category.INFO,
     subcategory: 0,
     auth: "none",
+    method: { name: "heartbeat" },
     idempotent: true,
     body: Empty,
     result: Schema.Struct({ server_version: Schema.String })
   }),
+  /** Who may do what with a file or a folder, and why. */
   QueryPermission: define({
     category: Category.INFO,
     subcategory: 1,
     auth: "token",
+    method: { name: "queryPermission", about: "shareable" },
+    answered: "1:qa",
     idempotent: true,
     body: Schema.Struct(ShareableTarget),
     result: Schema.Struct({
@@ -47,6 +52,7 @@ export const infoRequests = {
     category: Category.INFO,
     subcategory: 2,
     auth: "token",
+    answered: "1:qa",
     idempotent: true,
     /** `verbose`: with how often it was read. */
     body: Schema.Struct({ ...Target, verbose: Schema.optionalKey(Schema.Boolean) }),
@@ -57,18 +63,24 @@ export const infoRequests = {
       last_read_at: Schema.optionalKey(Timestamp)
     })
   }),
+  /** How much one uses, of how much. */
   QueryStorage: define({
     category: Category.INFO,
     subcategory: 4,
     auth: "token",
+    method: { name: "queryStorage" },
+    answered: "1:qa",
     idempotent: true,
     body: Empty,
     result: Storage
   }),
+  /** One's account. */
   QueryUser: define({
     category: Category.INFO,
     subcategory: 8,
     auth: "token",
+    method: { name: "queryUser" },
+    answered: "1:qa",
     idempotent: true,
     body: Empty,
     result: UserInfo
@@ -91,6 +103,7 @@ export const infoRequests = {
     category: Category.INFO,
     subcategory: 32,
     auth: "token",
+    answered: "1:qa",
     idempotent: true,
     body: Schema.Struct({
       owner: Schema.optionalKey(Username),
@@ -114,18 +127,24 @@ export const infoRequests = {
       next: Schema.optionalKey(Schema.String)
     })
   }),
+  /** Where one is logged in. */
   QuerySessions: define({
     category: Category.INFO,
     subcategory: 64,
     auth: "token",
+    method: { name: "querySessions" },
+    answered: "1:qa",
     idempotent: true,
     body: Empty,
     result: Schema.Struct({ sessions: Schema.Array(SessionInfo) })
   }),
+  /** The versions of a file that can be read and restored. */
   QueryVersions: define({
     category: Category.INFO,
     subcategory: 256,
     auth: "token",
+    method: { name: "queryVersions", about: "file" },
+    answered: "1:qa",
     idempotent: true,
     body: Schema.Struct(Target),
     result: Schema.Struct({ owner: Username, name: FileName, versions: Schema.Array(VersionInfo) })
@@ -156,6 +175,7 @@ export const infoRequests = {
     category: Category.INFO,
     subcategory: 2048,
     auth: "token",
+    answered: "1:qa",
     idempotent: true,
     body: Schema.Struct({
       /** Without a file: what the caller did, and what others did to the caller's files. */
@@ -172,10 +192,13 @@ export const infoRequests = {
       next: Schema.optionalKey(Count)
     })
   }),
+  /** One's own uploads that are not finished: what they hold of the server's disk, and until when. */
   QueryUploads: define({
     category: Category.INFO,
     subcategory: 8192,
     auth: "token",
+    method: { name: "queryUploads" },
+    answered: "1:qa",
     idempotent: true,
     body: Empty,
     /** The caller's own that are not finished, on whosever files, those first that expire first. */

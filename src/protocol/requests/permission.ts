@@ -11,6 +11,8 @@ export const permissionRequests = {
     category: Category.PERMISSION,
     subcategory: 1,
     auth: "token",
+    remembered: { when: "always", says: "role granted", notable: true },
+    answered: "1:gnt",
     idempotent: true,
     body: Schema.Struct({
       ...ShareableTarget,
@@ -25,6 +27,8 @@ export const permissionRequests = {
     category: Category.PERMISSION,
     subcategory: 2,
     auth: "token",
+    remembered: { when: "always", says: "role revoked", notable: true },
+    answered: "1:rvk",
     body: Schema.Struct({ ...ShareableTarget, username: Username }),
     result: Schema.Struct({
       owner: Username,
@@ -34,18 +38,26 @@ export const permissionRequests = {
       remaining: Schema.optionalKey(Remaining)
     })
   }),
+  /** Ends that, and nothing else. */
   Hide: define({
     category: Category.PERMISSION,
     subcategory: 4,
     auth: "token",
+    remembered: { when: "always", says: "file hidden", notable: true },
+    method: { name: "hide", about: "shareable" },
+    answered: "1:hide",
     idempotent: true,
     body: Schema.Struct(ShareableTarget),
     result: Schema.Struct({ owner: Username, name: Shareable, public: Schema.Boolean })
   }),
+  /** Lets everybody read. */
   Publicise: define({
     category: Category.PERMISSION,
     subcategory: 8,
     auth: "token",
+    remembered: { when: "always", says: "file made public", notable: true },
+    method: { name: "publicise", about: "shareable" },
+    answered: "1:pub",
     idempotent: true,
     body: Schema.Struct(ShareableTarget),
     result: Schema.Struct({ owner: Username, name: Shareable, public: Schema.Boolean })
@@ -54,21 +66,29 @@ export const permissionRequests = {
     category: Category.PERMISSION,
     subcategory: 16,
     auth: "token",
+    remembered: { when: "always", says: "file handed over", notable: true },
+    answered: "1:sft",
     body: Schema.Struct({ ...Target, username: Username, new_name: Schema.optionalKey(FileName) }),
     result: Written
   }),
+  /** Keeps others from changing the file, for 10 minutes unless given; again by its holder: from now on for so long. */
   Lock: define({
     category: Category.PERMISSION,
     subcategory: 256,
     auth: "token",
+    method: { name: "lock", about: "file" },
+    answered: "1:lock",
     idempotent: true,
     body: Schema.Struct({ ...Target, duration_ms: Schema.optionalKey(LockDuration) }),
     result: Schema.Struct({ owner: Username, name: FileName, locked_by: Username, locked_until: Timestamp })
   }),
+  /** Ends one's own lock; with `force`, as the file's owner, anybody's. */
   Unlock: define({
     category: Category.PERMISSION,
     subcategory: 512,
     auth: "token",
+    method: { name: "unlock", about: "file" },
+    answered: "1:unlk",
     idempotent: true,
     /** `force`: somebody else's lock as well, which is the owner's right. */
     body: Schema.Struct({ ...Target, force: Schema.optionalKey(Schema.Boolean) }),

@@ -13,7 +13,10 @@ const PAGE = 100
 
 export class ActivityQueries extends Context.Service<ActivityQueries, {
   /** The newest first. Only a file's owner may see the log of a file. */
-  readonly query: (caller: Caller, body: BodyOf<"QueryActivity">) => Effect.Effect<ResultOf<"QueryActivity">, Refusal>
+  readonly queryActivity: (
+    caller: Caller,
+    body: BodyOf<"QueryActivity">
+  ) => Effect.Effect<ResultOf<"QueryActivity">, Refusal>
 }>()("fip/server/activity/ActivityQueries") {
   static readonly layerNoDeps = Layer.effect(
     ActivityQueries,
@@ -32,7 +35,7 @@ export class ActivityQueries extends Context.Service<ActivityQueries, {
       })
 
       return ActivityQueries.of({
-        query: Effect.fnUntraced(function*(caller, { before, limit = PAGE, name, owner }) {
+        queryActivity: Effect.fnUntraced(function*(caller, { before, limit = PAGE, name, owner }) {
           const page = { limit, before }
           const activities = name === undefined
             ? yield* log.ofUser(caller.userId, page)

@@ -7,41 +7,9 @@
  * more about it (`Guard.ts`).
  */
 import { Predicate } from "effect"
-import type { BodyOf, RequestName } from "../../protocol/Request.ts"
+import { type BodyOf, type RequestName, Requests } from "../../protocol/Request.ts"
 import type { Answered } from "../Connection.ts"
 import type { Activity, Detail } from "./Activity.ts"
-
-interface Kept {
-  /** `foreign`: when the file is not the caller's own. */
-  readonly done: "always" | "foreign"
-  readonly says: string
-  readonly notable?: true
-}
-
-/** The requests that are remembered when they were done. */
-const KEPT: { readonly [K in RequestName]?: Kept } = {
-  Register: { done: "always", says: "user registered", notable: true },
-  Login: { done: "always", says: "logged in", notable: true },
-  ChangePassword: { done: "always", says: "password changed", notable: true },
-  DeleteUser: { done: "always", says: "user deleted", notable: true },
-  Logout: { done: "always", says: "session ended", notable: true },
-  Create: { done: "foreign", says: "file made" },
-  Read: { done: "foreign", says: "file read" },
-  Write: { done: "foreign", says: "file written" },
-  Replace: { done: "foreign", says: "file replaced" },
-  Append: { done: "foreign", says: "file appended to" },
-  Patch: { done: "foreign", says: "file patched" },
-  Delete: { done: "always", says: "file deleted" },
-  Rename: { done: "always", says: "file renamed" },
-  Copy: { done: "foreign", says: "file copied" },
-  Restore: { done: "foreign", says: "file restored" },
-  UploadCommit: { done: "foreign", says: "file uploaded" },
-  Grant: { done: "always", says: "role granted", notable: true },
-  Revoke: { done: "always", says: "role revoked", notable: true },
-  Publicise: { done: "always", says: "file made public", notable: true },
-  Hide: { done: "always", says: "file hidden", notable: true },
-  Transfer: { done: "always", says: "file handed over", notable: true }
-}
 
 /** Fields of a body that say what was done. None of them is secret. */
 const DETAILS = ["username", "role", "duration_ms", "new_name", "session_id"] as const
@@ -75,12 +43,12 @@ const isSame = (a: string | undefined, b: string | undefined): boolean => a?.toL
 /** What is to be remembered of a request; `undefined`: nothing. */
 export const activityOf = (address: string, answered: Answered): Activity | undefined => {
   const { body, caller, code, identity, millis, request } = answered
-  const kept = KEPT[request]
+  const kept = Requests[request].remembered
   const isDone = code.startsWith("1:")
   if (isDone ? kept === undefined : code !== "2:perm" && code !== "2:nf" && code !== "3:bad") return undefined
   const target = targetOf(answered)
   const isForeign = target !== undefined && !isSame(target.owner, caller?.username)
-  if (isDone && kept?.done === "foreign" && !isForeign) return undefined
+  if (isDone && kept?.when === "foreign" && !isForeign) return undefined
   // One's own file that is not there is a slip; somebody else's may be a try.
   if (code === "2:nf" && !isForeign) return undefined
   const detail = detailOf(body)

@@ -1,18 +1,9 @@
-/** Handlers of the AUTH category, and of the INFO queries about oneself: they hand over to `UserManager`. */
+/** Handlers of the AUTH category, which need more than the caller: they hand over to `UserManager`. */
 import { Effect } from "effect"
 import type { Handlers } from "../Dispatch.ts"
 import { UserManager } from "../UserManager.ts"
 
-type Name =
-  | "Register"
-  | "Login"
-  | "Refresh"
-  | "ChangePassword"
-  | "DeleteUser"
-  | "Logout"
-  | "QueryUser"
-  | "QuerySessions"
-  | "QueryStorage"
+type Name = "Register" | "Login" | "Refresh" | "ChangePassword" | "DeleteUser" | "Logout"
 
 export const authHandlers: Effect.Effect<Handlers<Name>, never, UserManager> = Effect.gen(function*() {
   const users = yield* UserManager
@@ -26,9 +17,6 @@ export const authHandlers: Effect.Effect<Handlers<Name>, never, UserManager> = E
       Effect.map(users.changePassword(auth, body.new_password, peer), (result) => ({ code: "1:pw", result })),
     DeleteUser: ({ auth, peer }) => Effect.map(users.deleteUser(auth, peer), (result) => ({ code: "1:udel", result })),
     Logout: ({ body, caller }) =>
-      Effect.map(users.logout(caller, body.session_id), (result) => ({ code: "1:bye", result })),
-    QueryUser: ({ caller }) => Effect.map(users.user(caller), (result) => ({ code: "1:qa", result })),
-    QuerySessions: ({ caller }) => Effect.map(users.sessions(caller), (result) => ({ code: "1:qa", result })),
-    QueryStorage: ({ caller }) => Effect.map(users.storage(caller), (result) => ({ code: "1:qa", result }))
+      Effect.map(users.logout(caller, body.session_id), (result) => ({ code: "1:bye", result }))
   }
 })

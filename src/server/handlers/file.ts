@@ -1,4 +1,4 @@
-/** Handlers of the FILE category, and of the INFO queries about files: they hand over to `FileStore`. */
+/** Handlers of the FILE category that say more than their result, or stream it: they hand over to `FileStore`. */
 import { Effect } from "effect"
 import { refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
@@ -7,28 +7,7 @@ import type { Handlers } from "../Dispatch.ts"
 import { FileStore } from "../FileStore.ts"
 import { UserManager } from "../UserManager.ts"
 
-type Name =
-  | "Create"
-  | "Read"
-  | "Write"
-  | "WriteMany"
-  | "ReadMany"
-  | "Replace"
-  | "Append"
-  | "Patch"
-  | "Delete"
-  | "Rename"
-  | "Copy"
-  | "Restore"
-  | "UploadBegin"
-  | "UploadPart"
-  | "UploadStatus"
-  | "UploadCommit"
-  | "UploadAbort"
-  | "QueryFile"
-  | "QueryUploads"
-  | "QueryVersions"
-  | "List"
+type Name = "Read" | "Write" | "ReadMany" | "UploadStatus" | "UploadCommit" | "UploadAbort"
 
 /** Whether a request that makes or changes a file made it. */
 const codeOf = ({ version }: Written) => version === 1 ? "1:fnew" : "1:amnd"
@@ -70,8 +49,6 @@ export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | User
   const files = yield* FileStore
   const users = yield* UserManager
   return {
-    Create: ({ body, caller, data }) =>
-      Effect.map(files.create(caller, body, data), (result) => ({ code: "1:fnew", result })),
     Read: ({ body, caller }) =>
       Effect.map(files.read(caller, body), ({ content, head }) => {
         const sent = whileLive(content, () => users.isEnded(caller.sessionId))
@@ -83,28 +60,12 @@ export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | User
       }),
     Write: ({ body, caller, data }) =>
       Effect.map(files.write(caller, body, data), (result) => ({ code: codeOf(result), result })),
-    WriteMany: ({ body, caller, data }) =>
-      Effect.map(files.writeMany(caller, body, data), (result) => ({ code: "1:many", result })),
     ReadMany: ({ body, caller }) =>
       Effect.map(files.readMany(caller, body), (batches) => ({
         code: "1:read",
         result: { owner: batches.owner, files: [] },
         batches: batchesWhileLive(batches, () => users.isEnded(caller.sessionId))
       })),
-    Replace: ({ body, caller, data }) =>
-      Effect.map(files.replace(caller, body, data), (result) => ({ code: "1:amnd", result })),
-    Append: ({ body, caller, data }) =>
-      Effect.map(files.append(caller, body, data), (result) => ({ code: "1:amnd", result })),
-    Patch: ({ body, caller, data }) =>
-      Effect.map(files.patch(caller, body, data), (result) => ({ code: "1:amnd", result })),
-    Delete: ({ body, caller }) => Effect.map(files.delete(caller, body), (result) => ({ code: "1:fdel", result })),
-    Rename: ({ body, caller }) => Effect.map(files.rename(caller, body), (result) => ({ code: "1:ren", result })),
-    Copy: ({ body, caller }) => Effect.map(files.copy(caller, body), (result) => ({ code: "1:cpy", result })),
-    Restore: ({ body, caller }) => Effect.map(files.restore(caller, body), (result) => ({ code: "1:rst", result })),
-    UploadBegin: ({ body, caller }) =>
-      Effect.map(files.uploadBegin(caller, body), (result) => ({ code: "1:ubeg", result })),
-    UploadPart: ({ body, caller, data }) =>
-      Effect.map(files.uploadPart(caller, body, data), (result) => ({ code: "1:upart", result })),
     UploadStatus: ({ body, caller }) =>
       Effect.map(files.uploadStatus(caller, body.upload_id, body.claim), (result) => ({ code: "1:qa", result })),
     UploadCommit: ({ body, caller }) =>
@@ -113,11 +74,6 @@ export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | User
       Effect.as(files.uploadAbort(caller, body.upload_id), {
         code: "1:uabt",
         result: { upload_id: body.upload_id }
-      }),
-    QueryFile: ({ body, caller }) => Effect.map(files.queryFile(caller, body), (result) => ({ code: "1:qa", result })),
-    QueryVersions: ({ body, caller }) =>
-      Effect.map(files.queryVersions(caller, body), (result) => ({ code: "1:qa", result })),
-    QueryUploads: ({ caller }) => Effect.map(files.queryUploads(caller), (result) => ({ code: "1:qa", result })),
-    List: ({ body, caller }) => Effect.map(files.list(caller, body), (result) => ({ code: "1:qa", result }))
+      })
   }
 })

@@ -80,7 +80,7 @@ it.layer(accounts)("UserManager", (it) => {
         assert.strictEqual((yield* Effect.flip(users.login(auth, device, peer))).code, "2:auth")
         const after = yield* users.login(authOf(auth.identity, otherPassword), device, peer)
         const caller = yield* callerOf(users, after)
-        const { bytes_limit, bytes_used, files_used, sessions } = yield* users.user(caller)
+        const { bytes_limit, bytes_used, files_used, sessions } = yield* users.queryUser(caller)
         assert.deepStrictEqual({ bytes_limit, bytes_used, files_used, sessions }, {
           bytes_limit: 10 * 1024 ** 3,
           bytes_used: 0,
@@ -109,7 +109,7 @@ it.layer(accounts)("UserManager", (it) => {
           expiresAt: (yield* Clock.currentTimeMillis) + 15 * 60_000,
           address: peer.address
         })
-        const { sessions } = yield* users.sessions(caller)
+        const { sessions } = yield* users.querySessions(caller)
         assert.sameDeepMembers(
           sessions.map(({ address, current, device, session_id }) => ({ address, current, device, session_id })),
           [
@@ -216,7 +216,7 @@ it.layer(accounts)("UserManager", (it) => {
         assert.strictEqual(worth(users, oldest), "ok")
         const last = yield* users.login(auth, device, peer)
         assert.deepStrictEqual([oldest, next, last].map((grant) => worth(users, grant)), ["2:auth", "ok", "ok"])
-        const { sessions } = yield* users.user(yield* callerOf(users, last))
+        const { sessions } = yield* users.queryUser(yield* callerOf(users, last))
         assert.strictEqual(sessions, 1000)
       }))
   })
@@ -314,7 +314,7 @@ it.layer(accounts)("UserManager", (it) => {
         assert.deepStrictEqual(yield* users.logout(caller), { session_id: one.session_id })
         assert.deepStrictEqual([one, renewed, two].map((grant) => worth(users, grant)), ["2:auth", "2:auth", "ok"])
         assert.strictEqual((yield* Effect.flip(users.refresh(digestOf(renewed), peer))).code, "2:auth")
-        assert.lengthOf((yield* users.sessions(yield* callerOf(users, two))).sessions, 1)
+        assert.lengthOf((yield* users.querySessions(yield* callerOf(users, two))).sessions, 1)
       }))
 
     it.effect("ends another session of the same user, as often as it is asked, and nobody else's", () =>
@@ -334,6 +334,21 @@ it.layer(accounts)("UserManager", (it) => {
           assert.strictEqual(refusal.field, "session_id")
         }
         assert.deepStrictEqual([mine, other, strangers].map((grant) => worth(users, grant)), ["ok", "2:auth", "ok"])
+      }))
+
+    it.effect("of all others leaves the one that asks, and nobody else's", () =>
+      Effect.gen(function*() {
+        const users = yield* UserManager
+        const auth = yield* newUser(users)
+        const mine = yield* users.login(auth, device, peer)
+        const others = [yield* users.login(auth, otherDevice, peer), yield* users.login(auth, device, peer)]
+        const strangers = yield* users.login(yield* newUser(users), device, peer)
+        const caller = yield* callerOf(users, mine)
+        for (const sessions_ended of [2, 0]) {
+          assert.deepStrictEqual(yield* users.logoutOthers(caller), { sessions_ended })
+        }
+        const all = [mine, ...others, strangers]
+        assert.deepStrictEqual(all.map((grant) => worth(users, grant)), ["ok", "2:auth", "2:auth", "ok"])
       }))
   })
 
@@ -478,14 +493,14 @@ it.layer(accounts)("UserManager", (it) => {
         const auth = yield* newUser(users)
         const caller = yield* callerOf(users, yield* users.login(auth, device, peer))
         const usual = { bytes_used: 0, bytes_limit: 1000, files_used: 0, files_limit: 10 }
-        assert.deepStrictEqual(yield* users.storage(caller), usual)
-        const { created_at, ...rest } = yield* users.user(caller)
+        assert.deepStrictEqual(yield* users.queryStorage(caller), usual)
+        const { created_at, ...rest } = yield* users.queryUser(caller)
         assert.deepStrictEqual(rest, { username: auth.identity, sessions: 1, ...usual })
         assert.strictEqual(created_at, new Date(yield* Clock.currentTimeMillis).toISOString())
         yield* sql`
           update users set bytes_limit = 0, files_limit = 5000000000, bytes_used = 5000000000, files_used = 4
           where username = ${auth.identity}`
-        assert.deepStrictEqual(yield* users.storage(caller), {
+        assert.deepStrictEqual(yield* users.queryStorage(caller), {
           bytes_used: 5000000000,
           bytes_limit: 0,
           files_used: 4,
@@ -503,9 +518,9 @@ it.layer(accounts)("UserManager", (it) => {
         yield* TestClock.adjust("1 hour")
         const current = yield* users.login(auth, device, peer)
         const caller = yield* callerOf(users, current)
-        const { sessions } = yield* users.sessions(caller)
+        const { sessions } = yield* users.querySessions(caller)
         assert.deepStrictEqual(sessions.map((session) => session.session_id), [current.session_id])
-        assert.strictEqual((yield* users.user(caller)).sessions, 1)
+        assert.strictEqual((yield* users.queryUser(caller)).sessions, 1)
       }))
 
     it.effect("refuse a user that another server has just deleted", () =>
@@ -514,8 +529,8 @@ it.layer(accounts)("UserManager", (it) => {
         const auth = yield* newUser(users)
         const caller = yield* callerOf(users, yield* users.login(auth, device, peer))
         yield* (yield* start()).deleteUser(auth, peer)
-        assert.strictEqual((yield* Effect.flip(users.user(caller))).code, "2:auth")
-        assert.strictEqual((yield* Effect.flip(users.storage(caller))).code, "2:auth")
+        assert.strictEqual((yield* Effect.flip(users.queryUser(caller))).code, "2:auth")
+        assert.strictEqual((yield* Effect.flip(users.queryStorage(caller))).code, "2:auth")
       }))
   })
 })

@@ -4,6 +4,7 @@ import type { SuccessCode } from "../../../src/protocol/Code.ts"
 import { encodeJson } from "../../../src/protocol/Json.ts"
 import { decodeResult, type RequestName } from "../../../src/protocol/Request.ts"
 import type { Outgoing } from "../../../src/server/Dispatch.ts"
+import { answers as answersOf } from "../../../src/server/handlers/answers.ts"
 import { authHandlers } from "../../../src/server/handlers/auth.ts"
 import { UserManager } from "../../../src/server/UserManager.ts"
 import { TestDatabase } from "../../support/TestDatabase.ts"
@@ -22,8 +23,8 @@ const answers = <K extends RequestName>(name: K, answer: Outgoing<K>, code: Succ
 it.layer(accounts)("the handlers of accounts", (it) => {
   it.effect("answer each request with its code, and with what the client can decode", () =>
     Effect.gen(function*() {
-      const handlers = yield* authHandlers
       const users = yield* UserManager
+      const handlers = { ...answersOf(users), ...yield* authHandlers }
       const guest = { caller: undefined, data: [], peer }
       const auth = authOf(newName())
 

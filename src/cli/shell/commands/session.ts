@@ -1,26 +1,41 @@
 /** Commands for the connection and the session on it. */
 import { Clock, Effect, Option, Schema } from "effect"
-import { Argument, Command } from "effect/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import { FipClient } from "../../../client/FipClient.ts"
 import { SessionId } from "../../../protocol/Identity.ts"
+import { UsageError } from "../Failure.ts"
+import { formatCount } from "../format.ts"
 import { Output } from "../Output.ts"
 import { shellCommand } from "../ShellCommand.ts"
 import { auth } from "./account.ts"
 
 const sterm = shellCommand({
   name: "STERM",
-  summary: "End your session and stay connected; or end another session of yours",
-  examples: [{ command: "STERM" }, { command: "STERM 0193a7c2-4e6b-7c1d-9f0a-2b3c4d5e6f70" }],
-  json: "`session_id`",
+  summary: "End your session and stay connected; or end another session of yours, or all others",
+  examples: [
+    { command: "STERM" },
+    { command: "STERM 0193a7c2-4e6b-7c1d-9f0a-2b3c4d5e6f70" },
+    { command: "STERM --others", description: "log in nowhere but here, and keep the password" }
+  ],
+  json: "`session_id`; with `--others` `sessions_ended` (how many)",
   input: {
     session: Argument.String("session").pipe(
       Argument.filterMap(Schema.decodeUnknownOption(SessionId), () => "a session's id (QUERY sessions lists them)"),
       Argument.withDescription("another session's id; this session unless given"),
       Argument.optional
+    ),
+    others: Flag.Boolean("others").pipe(
+      Flag.withDescription("all your sessions but this one"),
+      Flag.withDefault(false)
     )
   },
   run: Effect.fnUntraced(function*(input) {
     const client = yield* FipClient
+    if (input.others) {
+      if (Option.isSome(input.session)) return yield* new UsageError({ message: "a session or --others, not both" })
+      const result = yield* client.logoutOthers
+      return { code: "1:bye", message: `ended ${formatCount(result.sessions_ended, "other session")}`, result }
+    }
     const result = yield* client.logout(Option.getOrUndefined(input.session))
     return { code: "1:bye", message: `ended the session ${result.session_id}`, result }
   })
