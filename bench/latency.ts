@@ -13,6 +13,8 @@ const SECONDS = 8
 const TICK_MILLIS = 2
 const data = Buffer.alloc(4096, "x")
 
+const isWrite = (id: number): boolean => id % 5 === 0
+
 interface Asker {
   readonly client: RawClient
   /** When the request of this id was due. */
@@ -41,13 +43,13 @@ export const latency = async (folder: string): Promise<string> => {
       due.set(id, at)
       const body = { name: `f${(id * 7919) % FILES}` }
       client.write(
-        id % 5 === 0
+        isWrite(id)
           ? requestBytes("Write", { id, auth: { token }, body, data })
           : requestBytes("Read", { id, auth: { token }, body })
       )
     }
     /** Takes answers until all are here and there will be none. */
-    const listen = async (asker: Asker, onAnswer: (millis: number) => void) => {
+    const listen = async (asker: Asker, onAnswer: (millis: number, id: number) => void) => {
       while (performance.now() < ends || asker.due.size > 0) {
         if (asker.due.size === 0) {
           await setTimeout(TICK_MILLIS)
@@ -57,7 +59,7 @@ export const latency = async (folder: string): Promise<string> => {
         if (reply?.header.code.startsWith("1:") !== true) throw new Error(`refused: ${JSON.stringify(reply?.body)}`)
         const at = asker.due.get(reply.header.id) ?? 0
         asker.due.delete(reply.header.id)
-        onAnswer(performance.now() - at)
+        onAnswer(performance.now() - at, reply.header.id)
       }
     }
 
@@ -79,10 +81,11 @@ export const latency = async (folder: string): Promise<string> => {
     await peak(2)
     const most = await peak(SECONDS)
     const rate = most / 2
-    const millis: Array<number> = []
+    const reads: Array<number> = []
+    const writes: Array<number> = []
     const begin = performance.now()
     ends = begin + SECONDS * 1000
-    const listening = askers.map((asker) => listen(asker, (each) => void millis.push(each)))
+    const listening = askers.map((asker) => listen(asker, (each, id) => void (isWrite(id) ? writes : reads).push(each)))
     let sent = 0
     while (performance.now() < ends) {
       await setTimeout(TICK_MILLIS)
@@ -92,17 +95,20 @@ export const latency = async (folder: string): Promise<string> => {
       }
     }
     await Promise.all(listening)
-    const sorted = millis.toSorted((a, b) => a - b)
-    const quantile = (q: number) => `${(sorted[Math.floor((sorted.length - 1) * q)] ?? 0).toFixed(1)} ms`
+    const line = (name: string, count: number, millis: ReadonlyArray<number>): string => {
+      const sorted = millis.toSorted((a, b) => a - b)
+      const quantile = (q: number) => `${(sorted[Math.floor((sorted.length - 1) * q)] ?? 0).toFixed(1)} ms`
+      return `| ${name} | ${count.toFixed(0)} | ${[0.5, 0.99, 0.999, 1].map(quantile).join(" | ")} |`
+    }
     return [
       `### ${CONNECTIONS} connections, four reads of 4 KiB to one durable write of as much`,
       [
         "| | requests a second | median | p99 | p99.9 | slowest |",
         "| --- | --- | --- | --- | --- | --- |",
         `| one on its way on each | ${most.toFixed(0)} | | | | |`,
-        `| at half of that, at fixed moments | ${rate.toFixed(0)} | ${quantile(0.5)} | ${quantile(0.99)} | ${
-          quantile(0.999)
-        } | ${quantile(1)} |`
+        line("at half of that, at fixed moments", rate, [...reads, ...writes]),
+        line("of them reads", rate * 4 / 5, reads),
+        line("of them durable writes", rate / 5, writes)
       ].join("\n")
     ].join("\n\n")
   } finally {
