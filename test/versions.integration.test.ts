@@ -58,7 +58,7 @@ const work = (which: (older: string) => { readonly server: RunOptions; readonly 
       execFileSync("tar", ["-x", "-C", source], { input: git("archive", OLDER) })
       await symlink(join(root, "node_modules"), join(source, "node_modules"))
       await mkdir(at("data"))
-      await TestDatabase.seedDataDir(at("data"))
+      await TestDatabase.seedEmpty(at("data"))
       await mkdir(at("tree/sub"), { recursive: true })
       for (let index = 0; index < 40; index++) {
         await writeFile(at(`tree/sub/${index}.txt`), `file ${index}`.repeat(index))

@@ -2,13 +2,14 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises"
 import path from "node:path"
 import { promisify } from "node:util"
+import { type Home, makeHome, removeHome } from "../support/Home.ts"
 import { type Finished, run, serve, type ServerProcess } from "../support/Program.ts"
 import { TestDatabase } from "../support/TestDatabase.ts"
 
+let home: Home
 let folder = ""
 let server: ServerProcess
 let at = ""
@@ -20,18 +21,28 @@ const fip = (
 ): Promise<Finished> =>
   run(line.split(" "), { input: options.input ?? "", cwd: folder, env: { ...environment, ...options.env } })
 
+/** Lets the tokens that are kept here end. */
+const age = async (): Promise<void> => {
+  const sessions = path.join(folder, "state/fip/sessions")
+  for (const name of await readdir(sessions).catch(() => [])) {
+    if (!name.endsWith(".json")) continue
+    const kept = JSON.parse(await readFile(path.join(sessions, name), "utf8"))
+    await writeFile(path.join(sessions, name), JSON.stringify({ ...kept, token_expires_at: kept.received_at }))
+  }
+}
+
+/** Every command finds a token that has ended. */
 const worked = async (line: string, options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv } = {}) => {
+  await age()
   const finished = await fip(line, options)
   assert.strictEqual(finished.status, 0, `${line}: ${finished.stderr}`)
   return finished.stdout.toString()
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), "fip-oneline-"))
-  environment = { XDG_CONFIG_HOME: path.join(folder, "config"), XDG_STATE_HOME: path.join(folder, "state") }
-  await TestDatabase.seedDataDir(path.join(folder, "data"))
-  // Every command finds a token that has ended, or is about to.
-  server = await serve(["0", "--data-dir", path.join(folder, "data")], { env: { FIP_ACCESS_TOKEN_LIFETIME: "1s" } })
+  home = await makeHome()
+  ;({ environment, folder } = home)
+  server = await serve(["0", "--data-dir", home.dataDir])
   at = `localhost:${server.port}`
   await worked(`connect ${at} -- UNEW alice_smith alice-password`)
   await worked(`login alice_smith@${at}`, { env: { FIP_PASSWORD: "alice-password" } })
@@ -40,7 +51,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await server.stop("SIGKILL")
-  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  await removeHome(home)
 })
 
 describe("one-line forms", { timeout: 180_000 }, () => {
@@ -145,6 +156,7 @@ describe("fip cp from one server to another", { timeout: 180_000 }, () => {
 
 describe("a session that is kept", { timeout: 180_000 }, () => {
   it("is renewed by many commands at one moment, and none of them ends it", async () => {
+    await age()
     const statuses = await Promise.all(Array.from({ length: 6 }, async () => (await fip("ls :")).status))
     assert.deepStrictEqual(statuses, [0, 0, 0, 0, 0, 0])
     const sessions = JSON.parse(await worked("connect --json -- QUERY sessions"))

@@ -1,15 +1,15 @@
 /** The shell as a user has it: real processes, a real server, and a real terminal (by util-linux `script`). */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { once } from "node:events"
-import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { readFile, truncate, writeFile } from "node:fs/promises"
 import path from "node:path"
+import { type Home, makeHome, removeHome } from "../support/Home.ts"
 import { type Finished, run, serve, type ServerProcess, spawnProgram } from "../support/Program.ts"
 import { hasTerminal, Terminal } from "../support/Terminal.ts"
-import { TestDatabase } from "../support/TestDatabase.ts"
 
 const credentials = { FIP_USERNAME: "foobar_user", FIP_PASSWORD: "foobar_password" }
 
+let home: Home
 let folder = ""
 let server: ServerProcess
 let environment: NodeJS.ProcessEnv = {}
@@ -22,10 +22,9 @@ const connect = (words: ReadonlyArray<string>, options: { readonly input?: strin
   })
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), "fip-shell-"))
-  environment = { XDG_CONFIG_HOME: path.join(folder, "config") }
-  await TestDatabase.seedDataDir(path.join(folder, "data"))
-  server = await serve(["0", "--data-dir", path.join(folder, "data")])
+  home = await makeHome()
+  ;({ environment, folder } = home)
+  server = await serve(["0", "--data-dir", home.dataDir])
   const registered = await run(
     ["connect", "localhost", String(server.port), "--", "UNEW", "foobar_user", "foobar_password", "-bye"],
     { env: environment }
@@ -35,7 +34,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await server.stop("SIGKILL")
-  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  await removeHome(home)
 })
 
 describe("fip connect, one command", { timeout: 60_000 }, () => {

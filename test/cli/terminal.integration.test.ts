@@ -1,11 +1,10 @@
 /** The shell at a real terminal, in front of a real server. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { readFile, stat, truncate, writeFile } from "node:fs/promises"
 import path from "node:path"
+import { type Home, makeHome, removeHome } from "../support/Home.ts"
 import { run, serve, type ServerProcess } from "../support/Program.ts"
 import { hasTerminal, Terminal } from "../support/Terminal.ts"
-import { TestDatabase } from "../support/TestDatabase.ts"
 
 const CTRL_C = "\u0003"
 const CTRL_D = "\u0004"
@@ -13,12 +12,13 @@ const UP = "\u001b[A"
 const TAB = "\t"
 const user = { FIP_USERNAME: "foobar_user", FIP_PASSWORD: "foobar_password" }
 
+let home: Home
 let folder = ""
 let server: ServerProcess
 let environment: NodeJS.ProcessEnv = {}
 let prompt = ""
 
-const startServer = (port: number) => serve([String(port), "--data-dir", path.join(folder, "data")])
+const startServer = (port: number) => serve([String(port), "--data-dir", home.dataDir])
 
 const script = async (lines: ReadonlyArray<string>, credentials = user): Promise<void> => {
   const { status, stderr } = await run(["connect", "localhost", String(server.port)], {
@@ -46,9 +46,8 @@ const leave = async (terminal: Terminal): Promise<void> => {
 
 beforeAll(async () => {
   if (!hasTerminal) return
-  folder = await mkdtemp(path.join(tmpdir(), "fip-terminal-"))
-  environment = { XDG_CONFIG_HOME: path.join(folder, "config"), XDG_STATE_HOME: path.join(folder, "state") }
-  await TestDatabase.seedDataDir(path.join(folder, "data"))
+  home = await makeHome()
+  ;({ environment, folder } = home)
   server = await startServer(0)
   prompt = `foobar_user@localhost:${server.port}> `
   await script([
@@ -68,7 +67,7 @@ beforeAll(async () => {
 afterAll(async () => {
   if (!hasTerminal) return
   await server.stop("SIGKILL")
-  await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  await removeHome(home)
 })
 
 /** A file of this machine, made empty. */

@@ -1,13 +1,13 @@
 /** Content that is compressed on its way, to and from a real server: how much passes, and that it is the same. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Context, Duration, Effect, Layer, Redacted, Stream } from "effect"
+import { Duration, Effect, Layer, Redacted, Stream } from "effect"
 import { createHash, randomBytes } from "node:crypto"
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { deflateRawSync, zstdCompressSync, zstdDecompressSync } from "node:zlib"
-import { type ClientOptions, FipClient } from "../../src/client/FipClient.ts"
+import type { ClientOptions } from "../../src/client/FipClient.ts"
 import { Server } from "../../src/server/Server.ts"
-import { CountingProxy } from "../support/CountingProxy.ts"
+import { PASSWORD, proxiedClient } from "../support/ProxiedClient.ts"
 import { RawClient } from "../support/RawClient.ts"
 import { connected, login } from "../support/ScriptedClient.ts"
 import * as TestServer from "../support/TestServer.ts"
@@ -21,29 +21,9 @@ const text = Buffer.from(
 )
 const noise = randomBytes(6 * MiB)
 
-const secret = Redacted.make("correct horse")
+const secret = Redacted.make(PASSWORD)
 
-const setUp = Effect.fnUntraced(function*(username: string, compression: ClientOptions["compression"]) {
-  const folder = yield* TestServer.temporaryFolder
-  const proxy = yield* Effect.acquireRelease(
-    Effect.promise(CountingProxy.start),
-    (proxy) => Effect.promise(() => proxy.stop())
-  )
-  proxy.target = (yield* Server).port
-  const client = Context.get(
-    yield* Layer.build(FipClient.layer({
-      host: "127.0.0.1",
-      port: proxy.port,
-      knownHosts: join(folder, "known_hosts"),
-      stateFolder: folder,
-      compression
-    })),
-    FipClient
-  )
-  yield* client.register(username, secret)
-  yield* client.login(username, secret)
-  return { client, folder, proxy }
-})
+const setUp = (username: string, compression: ClientOptions["compression"]) => proxiedClient(username, { compression })
 
 /** What passes while a content is sent and fetched. */
 const passes = Effect.fnUntraced(

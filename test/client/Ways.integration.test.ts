@@ -1,13 +1,12 @@
 /** One large file by several connections, to and from a real server, with a line that is cut in its midst. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Context, Duration, Effect, Fiber, Layer, Redacted } from "effect"
+import { Duration, Effect, Fiber } from "effect"
 import { createHash, randomBytes } from "node:crypto"
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { FipClient } from "../../src/client/FipClient.ts"
 import { windowFor } from "../../src/client/Ways.ts"
-import { Server } from "../../src/server/Server.ts"
-import { CountingProxy } from "../support/CountingProxy.ts"
+import type { CountingProxy } from "../support/CountingProxy.ts"
+import { proxiedClient } from "../support/ProxiedClient.ts"
 import * as TestServer from "../support/TestServer.ts"
 
 const MiB = 1024 * 1024
@@ -17,24 +16,7 @@ const sha256 = createHash("sha256").update(content).digest("hex")
 
 /** A client whose every connection passes a proxy, and a file to send. */
 const setUp = Effect.fnUntraced(function*(username: string) {
-  const folder = yield* TestServer.temporaryFolder
-  const proxy = yield* Effect.acquireRelease(
-    Effect.promise(CountingProxy.start),
-    (proxy) => Effect.promise(() => proxy.stop())
-  )
-  proxy.target = (yield* Server).port
-  const client = Context.get(
-    yield* Layer.build(FipClient.layer({
-      host: "127.0.0.1",
-      port: proxy.port,
-      knownHosts: join(folder, "known_hosts"),
-      stateFolder: folder
-    })),
-    FipClient
-  )
-  const password = Redacted.make("correct horse")
-  yield* client.register(username, password)
-  yield* client.login(username, password)
+  const { client, folder, proxy } = yield* proxiedClient(username)
   const source = join(folder, "source")
   yield* Effect.promise(() => writeFile(source, content))
   return { client, proxy, source, target: join(folder, "target") }

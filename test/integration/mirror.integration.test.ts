@@ -3,47 +3,22 @@
  * directions, and the one after it moves nothing.
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from "node:fs/promises"
 import { dirname, join, relative } from "node:path"
 import { attributesOf } from "../../src/client/LocalFile.ts"
-import { CountingProxy } from "../support/CountingProxy.ts"
-import { run, serve, type ServerProcess, spawnProgram } from "../support/Program.ts"
+import type { CountingProxy } from "../support/CountingProxy.ts"
+import { ProxiedProgram } from "../support/ProxiedProgram.ts"
 import { Random } from "../support/Random.ts"
-import { TestDatabase } from "../support/TestDatabase.ts"
 
 const MiB = 1024 * 1024
-const PASSWORD = "correct horse"
 const random = new Random(7)
 
+let program: ProxiedProgram
 let folder = ""
 let proxy: CountingProxy
-let server: ServerProcess
 
-const start = async () => {
-  server = await serve(["0", "--data-dir", join(folder, "data"), "--log-level", "error"])
-  proxy.target = server.port
-}
-
-const args = (words: ReadonlyArray<string>) => [
-  "connect",
-  "127.0.0.1",
-  String(proxy.port),
-  "--known-hosts",
-  join(folder, "known_hosts"),
-  "--json",
-  "--",
-  ...words
-]
-const options = () => ({
-  env: { FIP_USERNAME: "alice", FIP_PASSWORD: PASSWORD, XDG_STATE_HOME: join(folder, "state") }
-})
-
-const mirror = async (...words: ReadonlyArray<string>) => {
-  const done = await run(args(["MIRROR", ...words]), options())
-  assert.strictEqual(done.status, 0, `${done.stderr}${done.stdout}`)
-  return JSON.parse(done.stdout.toString()).result.totals
-}
+const mirror = async (...words: ReadonlyArray<string>) =>
+  (await program.finish<{ readonly totals: Readonly<Record<string, number>> }>("MIRROR", ...words)).totals
 
 /** Files with their attributes, as what is the same on two machines. */
 const read = async (root: string) => {
@@ -58,12 +33,8 @@ const read = async (root: string) => {
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "fip-mirror-"))
-  await mkdir(join(folder, "data"), { mode: 0o700 })
-  await TestDatabase.seedDataDir(join(folder, "data"))
-  proxy = await CountingProxy.start()
-  await start()
-  assert.strictEqual((await run(args(["UNEW", "alice", PASSWORD]))).status, 0)
+  program = await ProxiedProgram.start()
+  ;({ folder, proxy } = program)
   const contents: Record<string, Buffer> = {
     empty: Buffer.alloc(0),
     "run me.sh": Buffer.from("#!/bin/sh\n"),
@@ -81,11 +52,7 @@ beforeAll(async () => {
   await symlink("/etc/passwd", join(folder, "here", "link"))
 }, 60_000)
 
-afterAll(async () => {
-  await server.stop("SIGKILL")
-  await proxy.stop()
-  await rm(folder, { recursive: true, force: true })
-})
+afterAll(() => program.stop())
 
 describe("MIRROR whose processes are killed", { timeout: 120_000 }, () => {
   it("ends in the right state when it is run again, and then moves nothing", async () => {
@@ -93,14 +60,14 @@ describe("MIRROR whose processes are killed", { timeout: 120_000 }, () => {
     const there = join(folder, "there")
     for (const [from, to, victim] of [[here, "~me/copy/", "client"], ["~me/copy/", there, "server"]] as const) {
       proxy.up = proxy.down = 0
-      const running = spawnProgram(args(["MIRROR", from, to]), options())
+      const running = program.begin("MIRROR", from, to)
       await proxy.when(() => Math.max(proxy.up, proxy.down) >= 9 * MiB)
       if (victim === "client") running.child.kill("SIGKILL")
-      else await server.stop("SIGKILL")
+      else await program.killServer()
       await running.end
-      if (victim === "server") await start()
+      if (victim === "server") await program.startServer()
       const totals = await mirror(from, to)
-      assert.isAtMost(totals.files, 44)
+      assert.isAtMost(totals["files"] ?? 0, 44)
       proxy.up = proxy.down = 0
       assert.deepInclude(await mirror(from, to), { files: 0, touched: 0, deleted: 0, same: 44, extra: 0 })
       assert.isBelow(proxy.up + proxy.down, 256 * 1024)

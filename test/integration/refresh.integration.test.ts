@@ -1,6 +1,7 @@
 /** Access tokens that end many times while one transfer lasts: the client renews them, and nobody notices. */
 import { assert, it } from "@effect/vitest"
-import { Duration, Effect, Redacted, Schedule, Stream } from "effect"
+import { Duration, Effect, Redacted, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { FipClient } from "../../src/client/FipClient.ts"
@@ -10,7 +11,7 @@ import * as TestServer from "../support/TestServer.ts"
 const PIECE = new Uint8Array(256 * 1024).fill(7)
 const PIECES = 30
 
-it.layer(TestServer.layer({ accessTokenLifetime: Duration.millis(200) }), { excludeTestServices: true })(
+it.layer(TestServer.layer({ accessTokenLifetime: Duration.minutes(15) }))(
   "a transfer that outlives its tokens",
   (it) => {
     it.effect("is refreshed on the way, up and down", () =>
@@ -23,9 +24,10 @@ it.layer(TestServer.layer({ accessTokenLifetime: Duration.millis(200) }), { excl
           yield* client.register("alice", password)
           const { sessionId } = yield* client.login("alice", password)
 
-          // A source that takes its time: 30 pieces in a second and a half.
+          // A source that takes its time, and so does who reads it: five hours.
           const slow = Stream.range(1, PIECES).pipe(
-            Stream.schedule(Schedule.spaced("50 millis")),
+            Stream.rechunk(1),
+            Stream.tap(() => TestClock.adjust("10 minutes")),
             Stream.map(() => PIECE)
           )
           const written = yield* client.write("slow.bin", slow)
@@ -33,7 +35,7 @@ it.layer(TestServer.layer({ accessTokenLifetime: Duration.millis(200) }), { excl
 
           const hash = createHash("sha256")
           yield* client.read("slow.bin").pipe(
-            Stream.tap(() => Effect.sleep("20 millis")),
+            Stream.tap(() => TestClock.adjust("10 minutes")),
             Stream.runForEach((chunk) => Effect.sync(() => hash.update(chunk)))
           )
           assert.strictEqual(hash.digest("hex"), written.sha256)

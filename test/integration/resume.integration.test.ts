@@ -5,18 +5,15 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { createHash } from "node:crypto"
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { mkdir, mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { FipClient } from "../../src/client/FipClient.ts"
-import { CountingProxy } from "../support/CountingProxy.ts"
-import { type Finished, run, serve, type ServerProcess, spawnProgram } from "../support/Program.ts"
+import type { CountingProxy } from "../support/CountingProxy.ts"
+import { PASSWORD, ProxiedProgram, USER } from "../support/ProxiedProgram.ts"
 import { Random } from "../support/Random.ts"
-import { TestDatabase } from "../support/TestDatabase.ts"
 
 const MiB = 1024 * 1024
 const SIZE = 32 * MiB + 1234
-const PASSWORD = "correct horse"
 
 /** Headers, TLS records, and logging in: what passes besides content. */
 const overhead = (bytes: number) => 64 * 1024 + bytes / 50
@@ -25,39 +22,13 @@ const seed = Number(process.env["FIP_TEST_SEED"] ?? Date.now() % 1_000_000)
 const random = new Random(seed)
 const said = (what: string) => `${what} (FIP_TEST_SEED=${seed})`
 
+let program: ProxiedProgram
 let folder = ""
 let proxy: CountingProxy
-let server: ServerProcess
 let content: Buffer
 let source = ""
 
-const start = async () => {
-  server = await serve(["0", "--data-dir", join(folder, "data"), "--log-level", "error"])
-  proxy.target = server.port
-}
-
-const args = (
-  words: ReadonlyArray<string>
-) => [
-  "connect",
-  "127.0.0.1",
-  String(proxy.port),
-  "--known-hosts",
-  join(folder, "known_hosts"),
-  "--json",
-  "--",
-  ...words
-]
-const options = () => ({
-  env: { FIP_USERNAME: "alice", FIP_PASSWORD: PASSWORD, XDG_STATE_HOME: join(folder, "state") }
-})
-const client = (...words: ReadonlyArray<string>) => spawnProgram(args(words), options())
-const finish = async (...words: ReadonlyArray<string>) => resultOf(await run(args(words), options()))
-
-const resultOf = (done: Finished): Record<string, unknown> => {
-  assert.strictEqual(done.status, 0, said(`${done.stderr}${done.stdout}`))
-  return JSON.parse(done.stdout.toString()).result
-}
+const finish = (...words: ReadonlyArray<string>) => program.finish(...words)
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 
@@ -70,22 +41,14 @@ const partial = async (target: string): Promise<number> => {
 }
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "fip-resume-"))
+  program = await ProxiedProgram.start()
+  ;({ folder, proxy } = program)
   source = join(folder, "source")
   content = random.bytes(SIZE)
   await writeFile(source, content)
-  await mkdir(join(folder, "data"), { mode: 0o700 })
-  await TestDatabase.seedDataDir(join(folder, "data"))
-  proxy = await CountingProxy.start()
-  await start()
-  assert.strictEqual((await run(args(["UNEW", "alice", PASSWORD]))).status, 0)
 }, 60_000)
 
-afterAll(async () => {
-  await server.stop("SIGKILL")
-  await proxy.stop()
-  await rm(folder, { recursive: true, force: true })
-})
+afterAll(() => program.stop())
 
 describe("a transfer whose process is killed", { timeout: 120_000 }, () => {
   it("is an upload that goes on when its client was killed, and repeats at most a part each time", async () => {
@@ -93,7 +56,7 @@ describe("a transfer whose process is killed", { timeout: 120_000 }, () => {
     const kills = 2
     for (let kill = 0; kill < kills; kill++) {
       proxy.up = 0
-      const running = client("UPLOAD", source, "client-killed")
+      const running = program.begin("UPLOAD", source, "client-killed")
       const at = (1 + random.next()) * 6 * MiB
       await proxy.when(() => proxy.up >= at)
       running.child.kill("SIGKILL")
@@ -119,7 +82,7 @@ describe("a transfer whose process is killed", { timeout: 120_000 }, () => {
         })),
         FipClient
       )
-      yield* client.login("alice", Redacted.make(PASSWORD))
+      yield* client.login(USER, Redacted.make(PASSWORD))
       return client
     })
     let acknowledged = 0
@@ -140,11 +103,11 @@ describe("a transfer whose process is killed", { timeout: 120_000 }, () => {
       const ended = Effect.runPromiseExit(upload)
       const at = (1 + random.next()) * 10 * MiB
       await proxy.when(() => proxy.up >= at)
-      await server.stop("SIGKILL")
+      await program.killServer()
       const exit = await ended
       assert.isTrue(Exit.isFailure(exit) && !Cause.hasDies(exit.cause), said(String(exit)))
       await Effect.runPromise(Scope.close(scope, Exit.void))
-      await start()
+      await program.startServer()
     }
     proxy.up = 0
     const result = await finish("UPLOAD", source, "server-killed")
@@ -157,17 +120,17 @@ describe("a transfer whose process is killed", { timeout: 120_000 }, () => {
     for (const victims of [["client"], ["server"]]) {
       const here = await partial(target)
       proxy.down = 0
-      const running = client("DOWNLOAD", "client-killed", target)
+      const running = program.begin("DOWNLOAD", "client-killed", target)
       // More than what the network and the client hold before it is on disk.
       const at = Math.min((11 + random.below(3)) * MiB, (SIZE - here) * 0.8)
       await proxy.when(() => proxy.down >= at)
       if (victims.includes("client")) running.child.kill("SIGKILL")
-      if (victims.includes("server")) await server.stop("SIGKILL")
+      if (victims.includes("server")) await program.killServer()
       const { signal, status } = await running.end
       if (victims.includes("client")) assert.strictEqual(signal, "SIGKILL")
       else assert.strictEqual(status, 6)
       assert.isAtLeast(await partial(target), here, said("what was here"))
-      if (victims.includes("server")) await start()
+      if (victims.includes("server")) await program.startServer()
     }
     const here = await partial(target)
     assert.isAbove(here, 0)
@@ -181,14 +144,14 @@ describe("a transfer whose process is killed", { timeout: 120_000 }, () => {
 
   it("is an upload that was killed on both sides at once", async () => {
     proxy.up = proxy.down = 0
-    const running = client("UPLOAD", source, "both-killed")
+    const running = program.begin("UPLOAD", source, "both-killed")
     const at = (1 + random.next()) * 8 * MiB
     // Not before the server has answered to some of it: a dozen parts, besides logging in.
     await proxy.when(() => proxy.up >= at && proxy.down >= 8 * 1024)
     running.child.kill("SIGKILL")
-    await server.stop("SIGKILL")
+    await program.killServer()
     await running.end
-    await start()
+    await program.startServer()
     proxy.up = 0
     const result = await finish("UPLOAD", source, "both-killed")
     assert.deepInclude(result, { size: SIZE, version: 1, sha256: sha256(content) })
@@ -205,18 +168,18 @@ describe("a transfer whose process is killed", { timeout: 120_000 }, () => {
     for (const [name, bytes] of files) await writeFile(join(tree, name), bytes)
 
     proxy.up = 0
-    const sending = client("UPLOAD", "--recursive", tree, "tree/")
+    const sending = program.begin("UPLOAD", "--recursive", tree, "tree/")
     await proxy.when(() => proxy.up >= 1.5 * MiB)
-    await server.stop("SIGKILL")
+    await program.killServer()
     assert.strictEqual((await sending.end).status, 6, said("the interrupted upload"))
-    await start()
+    await program.startServer()
     assert.deepInclude(await finish("UPLOAD", "--recursive", tree, "tree/"), {
       totals: { files: files.size, bytes: files.size * 3000 }
     })
 
     const target = join(folder, "tree-fetched")
     proxy.down = 0
-    const fetching = client("DOWNLOAD", "--recursive", "tree/", target)
+    const fetching = program.begin("DOWNLOAD", "--recursive", "tree/", target)
     await proxy.when(() => proxy.down >= 1.5 * MiB)
     fetching.child.kill("SIGKILL")
     assert.strictEqual((await fetching.end).signal, "SIGKILL")
