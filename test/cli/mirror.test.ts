@@ -256,6 +256,18 @@ describe("MIRROR", () => {
       assert.include((yield* run("no-such-folder", "x", "--up"))[1], "cannot read no-such-folder: no such file")
     }))
 
+  it.effect("moves what has another size, though the time is the same", () =>
+    Effect.gen(function*() {
+      const world = yield* setUp
+      yield* world.put({ a: of("longer than there") })
+      world.remote.put("x/a", "there", of("").attributes)
+      yield* world.up()
+      assert.strictEqual((yield* world.there)["a"]?.content, "longer than there")
+      world.remote.put("x/a", "there again", of("").attributes)
+      yield* world.down("--yes")
+      assert.strictEqual((yield* world.here)["a"]?.content, "there again")
+    }))
+
   it.effect("leaves links out and says so, and takes no part of an interrupted download for a file", () =>
     Effect.gen(function*() {
       const world = yield* setUp

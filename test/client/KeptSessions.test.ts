@@ -51,6 +51,11 @@ const keeping = Effect.fnUntraced(function*(script: Script) {
   return { ...first, another, file, sessions }
 })
 
+const change = (file: string, values: Readonly<Record<string, unknown>>) =>
+  Effect.promise(async () => {
+    await writeFile(file, JSON.stringify({ ...JSON.parse(await readFile(file, "utf8")), ...values }))
+  })
+
 const isKept = (file: string) => Effect.promise(() => stat(file).then(() => true, () => false))
 
 describe("a session that is kept", () => {
@@ -159,6 +164,32 @@ describe("a session that is kept", () => {
       yield* Effect.promise(() => rm(join(folder, "device")))
       assert.isTrue(Option.isNone(yield* (yield* another()).session))
       assert.isFalse(isOver())
+    }))
+
+  it.live("is not renewed with the digest of another device, which has taken its place", () =>
+    Effect.gen(function*() {
+      const { client, file, server } = yield* keeping(oneSession().script)
+      yield* change(file, { device: "of another one" })
+      assert.include((yield* Effect.flip(client.refresh)).message, "log in again")
+      assert.strictEqual(server.count("Refresh"), 0)
+      assert.isTrue(yield* isKept(file))
+    }))
+
+  it.live("stays when a session is ended whose place it has taken", () =>
+    Effect.gen(function*() {
+      const { client, file } = yield* keeping(oneSession().script)
+      yield* change(file, { session_id: "00000000-0000-4000-8000-000000000002" })
+      yield* client.logout()
+      assert.isTrue(yield* isKept(file))
+    }))
+
+  it.live("from the future is renewed: the clock was set, and nobody knows how old it is", () =>
+    Effect.gen(function*() {
+      const { another, file, server } = yield* keeping(oneSession().script)
+      const later = Date.now() + 3_600_000
+      yield* change(file, { received_at: later, token_expires_at: later + 600_000 })
+      assert.isTrue(Option.isSome(yield* (yield* another()).session))
+      assert.strictEqual(server.count("Refresh"), 1)
     }))
 
   it.live("is of the user who is named, or of whoever logged in last", () =>

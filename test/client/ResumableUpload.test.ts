@@ -152,6 +152,29 @@ describe("taking up an upload", () => {
         UploadPart: part
       })
       assert.strictEqual(replaced.offsets.length, 7)
+      // Be it one of the same size.
+      const alike = yield* takenUp({
+        ...committed,
+        QueryFile: () => ({ code: "1:qa", body: { ...fileInfo("f", SIZE), version: 5 } }),
+        UploadBegin: begin(second),
+        UploadPart: part
+      })
+      assert.strictEqual(alike.offsets.length, 7)
+    }))
+
+  it.live("gives up on a server that always turns out to have lost something", () =>
+    Effect.gen(function*() {
+      let commits = 0
+      const error = yield* Effect.flip(takenUp({
+        UploadStatus: three,
+        UploadPart: part,
+        UploadCommit: () => {
+          commits++
+          return refused("2:opcf")
+        }
+      }))
+      assert.isTrue(error._tag === "Refusal" && error.code === "2:opcf")
+      assert.strictEqual(commits, 4)
     }))
 
   it.live("begins anew when the server has forgotten it, or has something else", () =>

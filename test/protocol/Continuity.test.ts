@@ -113,6 +113,20 @@ describe("records and statements", () => {
     ))
   })
 
+  it("are nothing when a record contradicts itself: who signs it, what was before, and why it was made", () => {
+    fc.assert(fc.property(anyRecord, key, anyHash, (record, signer, oldKey) => {
+      const isFirst = record.kind === "first"
+      const contradictions: ReadonlyArray<Partial<ContinuityRecord>> = [
+        { signer: record.signer === undefined ? signer : undefined },
+        { oldKey: record.oldKey === undefined ? oldKey : undefined },
+        { reason: isFirst ? "requested" : "first" }
+      ]
+      for (const contradiction of contradictions) {
+        assert.isUndefined(decodeRecord(encodeRecord({ ...record, ...contradiction })))
+      }
+    }))
+  })
+
   it("are nothing for any other bytes", () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
       const record = decodeRecord(bytes)

@@ -65,6 +65,17 @@ describe("AccessToken", () => {
     }))
   })
 
+  it("is refused when it has another format, though our key signed it", () => {
+    fc.assert(fc.property(claims, fc.integer({ min: 0, max: 255 }), (claims, format) => {
+      fc.pre(format !== 1)
+      const bytes = Buffer.from(sign(claims, key), "base64url")
+      bytes[0] = format
+      const signed = bytes.subarray(0, -32)
+      const signature = createHmac("sha256", key.secret).update(signed).digest()
+      assert.isUndefined(verify(Buffer.concat([signed, signature]).toString("base64url"), keyOf))
+    }))
+  })
+
   it("is refused when it is noise, even noise that is signed", () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       const signature = createHmac("sha256", key.secret).update(bytes).digest()
