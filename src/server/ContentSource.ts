@@ -17,6 +17,8 @@ export interface ContentSource {
   readonly next: () => Uint8Array | undefined | Promise<Uint8Array | undefined>
   /** The caller is done with bytes that `next` gave it: their memory may be used again. Optional to call. */
   readonly release: (chunk: Uint8Array) => void
+  /** Bytes that were read since the last call and are not among those that `next` gave: the user's rate counts them. */
+  readonly withheld?: () => number
   /** After the last `next`: the hash of the whole content, when it was computed on the way. */
   readonly sha256: () => Sha256 | undefined
   /** Gives back what the source holds. Idempotent; safe while a `next` is pending. */

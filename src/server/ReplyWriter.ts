@@ -91,7 +91,7 @@ export class ReplyWriter {
   /**
    * Streams `content` as a run of messages whose first carries `head`. Resolves when the last was handed to the socket,
    * or the peer is gone; rejects with what `content.next` rejects with. Does not close the source. `pace` is told what was
-   * written, and says for how many milliseconds to rest. Without a compressor it goes as it is.
+   * written, or read and withheld, and says for how many milliseconds to rest. Without a compressor it goes as it is.
    */
   async stream(
     id: number,
@@ -125,7 +125,7 @@ export class ReplyWriter {
         const source = chunk
         this.write(data, () => content.release(source))
       }
-      const rest = pace(bytes)
+      const rest = pace(bytes + (content.withheld?.() ?? 0))
       if (last) return
       body = undefined
       if (rest > 0) await setTimeout(rest)

@@ -230,6 +230,23 @@ it.layer(TestServer.layer(slow), { excludeTestServices: true })("a user who is f
       assert.isAbove(performance.now() - started, 1500)
       client.close()
     }))
+
+  it.effect("waits for what the server reads to hash it, too", () =>
+    withPort(async (port) => {
+      const client = await RawClient.open(port)
+      const auth = { token: await client.login("checker", PASSWORD) }
+      const data = Buffer.alloc(MiB, "c")
+      for (const name of ["Write", "Append", "Append", "Append"] as const) {
+        await client.ask(name, { id: 1, auth, body: { name: "long" }, data })
+      }
+      const started = performance.now()
+      client.send("Read", { id: 2, auth, body: { name: "long", content: false } })
+      let reply = await client.next()
+      while (reply?.header.more === true) reply = await client.next()
+      assert.strictEqual(reply?.header.code, "1:read")
+      assert.isAbove(performance.now() - started, 1500)
+      client.close()
+    }))
 })
 
 it.live("nobody is late for a time in which the server itself stood still", () =>

@@ -32,18 +32,27 @@ const batchesWhileLive = (batches: BatchSource, isEnded: () => boolean): BatchSo
 const NOTHING = new Uint8Array(0)
 
 /** What `content` has, read and checked, but not sent. An empty message for each piece tells the client that it goes on. */
-const unsent = (content: ContentSource): ContentSource => ({
-  length: content.length,
-  next: async () => {
-    const chunk = await content.next()
-    if (chunk === undefined) return undefined
-    content.release(chunk)
-    return NOTHING
-  },
-  release: () => {},
-  sha256: () => content.sha256(),
-  close: () => content.close()
-})
+const unsent = (content: ContentSource): ContentSource => {
+  let read = 0
+  return {
+    length: content.length,
+    next: async () => {
+      const chunk = await content.next()
+      if (chunk === undefined) return undefined
+      read += chunk.length
+      content.release(chunk)
+      return NOTHING
+    },
+    release: () => {},
+    withheld: () => {
+      const bytes = read
+      read = 0
+      return bytes
+    },
+    sha256: () => content.sha256(),
+    close: () => content.close()
+  }
+}
 
 export const fileHandlers: Effect.Effect<Handlers<Name>, never, FileStore | UserManager> = Effect.gen(function*() {
   const files = yield* FileStore
