@@ -8,6 +8,7 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { apiMarkdown } from "../docs/apiMarkdown.ts"
 import { docBlocks } from "../docs/docBlocks.ts"
+import { withFigures } from "../docs/readmeFigures.ts"
 import { manPage } from "../src/cli/manPage.ts"
 import { resolveSettings } from "../src/cli/serverSettings.ts"
 import { defaults, RELOADABLE } from "../src/server/ServerConfig.ts"
@@ -156,6 +157,16 @@ describe("code in pages", () => {
       const { status, stderr } = await Effect.runPromise(runLines([line]))
       assert.strictEqual(status, 0, `${path}: ${line}: ${stderr}`)
     }
+  })
+})
+
+describe("README.md", () => {
+  it("gives the figures of docs/benchmarks.md (npm run docs writes them)", () => {
+    const [readme, benchmarks] = [read("README.md"), read("docs/benchmarks.md")]
+    assert.strictEqual(readme, withFigures(readme, benchmarks))
+    const other = benchmarks.replaceAll(/\d+\.\d\d s/g, "9.99 s")
+    assert.include(withFigures(readme, other), "| 9.99 s | 9.99 s |")
+    assert.throws(() => withFigures(readme, "# none"), /no such part/)
   })
 })
 
