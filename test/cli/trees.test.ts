@@ -256,7 +256,7 @@ describe("progress", () => {
       const stderr = new Capture(true)
       yield* runCommand(["UPLOAD", folder, "x", "-r"], { stderr, answers: upload })
       const lines = stderr.text.split("\r\u001b[K").filter((line) => line.includes(" of 1 files"))
-      assert.match(lines[0] ?? "", /^0 of 1 files {2}512 KiB of 1\.0 MiB \(50%\).* {2}x\/a lo.*…\S*txt 50%$/)
+      assert.match(lines[0] ?? "", /^0 of 1 files {2}512 KiB of 1\.0 MiB \(50%\).* {2}x\/a l.*…\S*txt 50%$/)
       for (const line of lines) assert.isAtMost(line.length, 79)
     }))
 

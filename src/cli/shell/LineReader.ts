@@ -8,9 +8,11 @@
 import { type Cause, Context, Deferred, Effect, Layer, Option, Queue, Redacted } from "effect"
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline"
 import { Writable } from "node:stream"
+import { ReadStream } from "node:tty"
 import { type History, MAX_LINES } from "./History.ts"
 import { type Key, searchHistory, takeKeys } from "./HistorySearch.ts"
 import type { OutputStream } from "./Output.ts"
+import { printableLine } from "./printable.ts"
 import { missing, Questions } from "./Questions.ts"
 
 export interface LineReaderOptions {
@@ -32,9 +34,13 @@ export interface Completion {
 
 type Respond = (error: null, result: [Array<string>, string]) => void
 
+const nothing = (): void => {}
+
 /** Passes what readline shows on to the terminal, except while a secret is typed. */
 class Echo extends Writable {
   muted = false
+  /** Called instead of readline when the terminal has another width. */
+  onResize = nothing
   readonly #terminal: OutputStream
 
   constructor(terminal: OutputStream) {
@@ -43,7 +49,7 @@ class Echo extends Writable {
     terminal.on("resize", this.#resized)
   }
 
-  readonly #resized = () => this.emit("resize")
+  readonly #resized = () => this.onResize()
 
   /** readline asks for the width by this name. */
   get columns(): number | undefined {
@@ -72,8 +78,13 @@ export class LineReader extends Context.Service<LineReader, {
   readonly interruptible: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Option.Option<A>, E, R>
   /** The next key, when no line is asked for. */
   readonly key: Effect.Effect<string>
-  /** True while a line is typed: what is written would go into the middle of it. */
+  /** True while a line is typed, or another program has the screen: what is written would go into the middle of it. */
   readonly typing: () => boolean
+  /**
+   * Gives the terminal to another program until it is taken back: keys, and Ctrl-C, are for that one, and what is said
+   * meanwhile waits.
+   */
+  readonly lend: Effect.Effect<Effect.Effect<void>>
   /** Writes whole lines above the one that is typed. */
   readonly aside: (text: string) => void
   /** Answers Tab for as long as it runs. Keys that are typed while `complete` runs wait for it. */
@@ -84,8 +95,6 @@ export class LineReader extends Context.Service<LineReader, {
   static readonly layer = (options: LineReaderOptions): Layer.Layer<LineReader | Questions> =>
     Layer.effect(Questions, questions).pipe(Layer.provideMerge(Layer.effect(LineReader, make(options))))
 }
-
-const nothing = (): void => {}
 
 const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
   const lines = yield* Queue.unbounded<string, Cause.Done>()
@@ -108,6 +117,21 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
     }
   })
   let onInterrupt = nothing
+  /**
+   * readline goes up so many rows before it draws: not from where the cursor is, but from where it was when the whole line
+   * was drawn last. What was pasted since then does not count.
+   */
+  const drawnRows = (): number => {
+    const rows: unknown = Reflect.get(readline, "prevRows")
+    return typeof rows === "number" ? rows : 0
+  }
+  // A terminal has broken its lines anew before anybody hears of its width.
+  echo.onResize = () => {
+    if (typing !== "line" && typing !== "answer") return
+    const tooLow = readline.getCursorPos().rows - drawnRows()
+    if (tooLow !== 0) moveCursor(options.output, 0, -tooLow)
+    echo.emit("resize")
+  }
   readline.on("line", (line) => {
     typing = undefined
     Queue.offerUnsafe(lines, line)
@@ -140,8 +164,7 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
       lines: options.history.lines(),
       replace: (line) => {
         retype(line)
-        // readline goes up to where it believes that its prompt begins.
-        options.output.write("\n".repeat(readline.getCursorPos().rows))
+        options.output.write("\n".repeat(drawnRows()))
         readline.prompt(true)
       }
     })
@@ -193,7 +216,18 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
       )
     )
 
+  const { input } = options
+  const setRaw = (raw: boolean): void => {
+    if (input instanceof ReadStream && input.isTTY) input.setRawMode(raw)
+  }
+  /** What others have said while another program had the screen. */
+  let waiting: string | undefined
+
   const above = (text: string): void => {
+    if (waiting !== undefined) {
+      waiting += text
+      return
+    }
     if (typing === undefined) {
       options.output.write(text)
       return
@@ -202,8 +236,7 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
     moveCursor(options.output, 0, -rows)
     cursorTo(options.output, 0)
     clearScreenDown(options.output)
-    // readline goes up to where it believes that its prompt begins.
-    options.output.write(text + (typing === "secret" ? secretPrompt : "\n".repeat(rows)))
+    options.output.write(text + (typing === "secret" ? secretPrompt : "\n".repeat(drawnRows())))
     if (typing !== "secret") readline.prompt(true)
   }
 
@@ -230,7 +263,26 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
           typing = undefined
         }))
       ),
-    typing: () => typing !== undefined,
+    typing: () => typing !== undefined || waiting !== undefined,
+    lend: Effect.sync(() => {
+      waiting = ""
+      readline.pause()
+      setRaw(false)
+      // The terminal tells both programs.
+      const others = process.listeners("SIGINT")
+      process.removeAllListeners("SIGINT")
+      process.on("SIGINT", nothing)
+      return Effect.sync(() => {
+        if (waiting === undefined) return
+        const said = waiting
+        waiting = undefined
+        process.off("SIGINT", nothing)
+        for (const listener of others) process.on("SIGINT", listener)
+        setRaw(true)
+        readline.resume()
+        above(said)
+      })
+    }),
     aside: above,
     key: Effect.callback((resume) => {
       const release = takeKeys(options.input, (text, key) => {
@@ -262,7 +314,8 @@ const make = Effect.fnUntraced(function*(options: LineReaderOptions) {
   })
 })
 
-const label = (what: string): string => `${what.charAt(0).toUpperCase()}${what.slice(1)}: `
+/** Questions name files, and those may be called anything. */
+const label = (what: string): string => printableLine(`${what.charAt(0).toUpperCase()}${what.slice(1)}: `)
 
 const given = (what: string) => (answer: Option.Option<string>) =>
   Effect.mapError(Effect.fromOption(answer), () => missing(what))
@@ -275,6 +328,9 @@ const questions = Effect.gen(function*() {
     secret: (what) =>
       Effect.map(Effect.flatMap(reader.secret(label(what)), given(what)), (text) => Redacted.make(text)),
     confirm: (question) =>
-      Effect.map(reader.answer(`${question} [y/N] `), Option.exists((text) => /^\s*y(es)?\s*$/i.test(text)))
+      Effect.map(
+        reader.answer(`${printableLine(question)} [y/N] `),
+        Option.exists((text) => /^\s*y(es)?\s*$/i.test(text))
+      )
   })
 })

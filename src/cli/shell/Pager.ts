@@ -8,12 +8,16 @@
 import { Deferred, Effect } from "effect"
 import { cut, widthOf } from "./format.ts"
 import type { LineReader } from "./LineReader.ts"
-import type { Output } from "./Output.ts"
+import type { Output, OutputClosed } from "./Output.ts"
 
 export interface Pager {
   readonly output: Output["Service"]
   /** Ends when the person has seen enough. */
   readonly left: Effect.Effect<void>
+  /** What is to be done when there is no more; ends when the screen is free again. */
+  readonly end: Effect.Effect<void, OutputClosed>
+  /** Gives the screen back, whatever has become of the command. */
+  readonly close: Effect.Effect<void>
 }
 
 // oxlint-disable-next-line no-control-regex -- colours of results take no room
@@ -21,7 +25,8 @@ const COLORS = /\u001b\[[0-9;]*m/g
 const CLEAR_LINE = "\r\u001b[K"
 const HELP = "-- more (blank: a page, Enter: a line, q: end) --"
 
-const rowsOf = (line: string, columns: number): number =>
+/** How many rows of a terminal a line takes. */
+export const rowsOf = (line: string, columns: number): number =>
   Math.max(1, Math.ceil(widthOf(line.replaceAll(COLORS, "")) / columns))
 
 /** For one line that was typed. */
@@ -67,6 +72,8 @@ export const makePager = (output: Output["Service"], reader: LineReader["Service
 
   return {
     left: Deferred.await(left),
+    end: Effect.void,
+    close: Effect.void,
     output: {
       ...output,
       write: (chunk) => ended ? Effect.never : typeof chunk === "string" ? write(chunk) : output.write(chunk)

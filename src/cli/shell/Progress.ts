@@ -6,7 +6,7 @@
 import { Clock, Context, Effect } from "effect"
 import type { OnProgress } from "../../client/FipClient.ts"
 import { MAX_DATA_BYTES } from "../../protocol/Limits.ts"
-import { cut, formatBytes, formatSeconds } from "./format.ts"
+import { cut, formatBytes, formatSeconds, widthOf } from "./format.ts"
 import { Output } from "./Output.ts"
 import { printableLine } from "./printable.ts"
 import { JsonMode } from "./Report.ts"
@@ -56,26 +56,28 @@ export class Progress {
 
 const percent = (part: number): string => `${Math.floor(part * 100)}%`
 
-const describe = (progress: Progress, rate: number): ReadonlyArray<string> => {
+/** `short`: without what can be told from the rest. */
+const describe = (progress: Progress, rate: number, short = false): ReadonlyArray<string> => {
   const { begun, bytes, doing, files, totalBytes, totalFiles } = progress
-  const parts: Array<string> = doing === undefined ? [] : [doing]
-  if (totalFiles !== undefined) parts.push(`${files} of ${totalFiles} files`)
+  const parts: Array<string> = doing === undefined || short ? [] : [doing]
+  if (totalFiles !== undefined) parts.push(short ? `${files}/${totalFiles}` : `${files} of ${totalFiles} files`)
   if (totalBytes === undefined) {
     parts.push(formatBytes(bytes))
   } else {
-    const part = totalBytes === 0 ? 1 : bytes / totalBytes
-    parts.push(`${formatBytes(bytes)} of ${formatBytes(totalBytes)} (${percent(part)})`)
+    const part = percent(totalBytes === 0 ? 1 : bytes / totalBytes)
+    parts.push(short ? part : `${formatBytes(bytes)} of ${formatBytes(totalBytes)} (${part})`)
   }
   if (rate > 0 && bytes > begun) {
     parts.push(`${formatBytes(rate)}/s`)
-    if (totalBytes !== undefined) parts.push(`${formatSeconds((totalBytes - bytes) / rate)} left`)
+    if (totalBytes !== undefined) parts.push(`${formatSeconds((totalBytes - bytes) / rate)}${short ? "" : " left"}`)
   }
   return parts
 }
 
 /** The same on one line of a terminal, with the file that has been under way for longest, where there is room for it. */
 const line = (progress: Progress, rate: number, columns: number): string => {
-  const whole = describe(progress, rate).join("  ")
+  const long = describe(progress, rate).join("  ")
+  const whole = long.length <= columns ? long : describe(progress, rate, true).join("  ")
   const [current] = progress.active
   if (current === undefined) return cut(whole, columns)
   const [name, part] = current
@@ -89,6 +91,10 @@ export const ProgressView = Context.Reference<((text: string) => void) | undefin
 })
 
 const CLEAR_LINE = "\r\u001b[K"
+/** The same of a line that the terminal has broken anew, because it is narrower now. */
+const clearBroken = (rows: number): string => rows === 0 ? CLEAR_LINE : `\r\u001b[${rows}A\u001b[J`
+/** Room for the `^C` of who ends it. */
+const MARGIN = 3
 // Of what is drawn, new figures count for a fifth: the rate follows a change within a second and does not jump about.
 const SMOOTHING = 0.2
 
@@ -118,6 +124,7 @@ export const withProgress = Effect.fnUntraced(function*<A, E, R>(progress: Progr
   let rate = 0
   let seconds = 0
   let nextLine = FIRST_LINE_SECONDS
+  let drawn = 0
   const draw = Effect.gen(function*() {
     const now = clock.monotonicTimeNanosUnsafe()
     const elapsed = Number(now - lastTime) / 1e9
@@ -127,7 +134,13 @@ export const withProgress = Effect.fnUntraced(function*<A, E, R>(progress: Progr
     lastBytes = moved()
     seconds += millis / 1000
     if (view !== undefined) return view(describe(progress, rate).join("  "))
-    if (isDrawn) return yield* output.note(CLEAR_LINE + line(progress, rate, (yield* output.columns) - 1))
+    if (isDrawn) {
+      const columns = Math.max(1, yield* output.columns)
+      const text = line(progress, rate, columns - MARGIN)
+      const clear = clearBroken(Math.floor(drawn / columns))
+      drawn = widthOf(text)
+      return yield* output.note(clear + text)
+    }
     if (seconds < nextLine) return
     nextLine = seconds + NEXT_LINE_SECONDS
     yield* output.note(`${describe(progress, rate).join(", ")}\n`)

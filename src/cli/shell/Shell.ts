@@ -22,6 +22,7 @@ import { formatCount } from "./format.ts"
 import { Jobs } from "./Jobs.ts"
 import { LineReader } from "./LineReader.ts"
 import { Output, OutputClosed } from "./Output.ts"
+import { makeOwnPager } from "./OwnPager.ts"
 import { makePager } from "./Pager.ts"
 import { Patterns, patternsOf } from "./Patterns.ts"
 import { printableLine } from "./printable.ts"
@@ -228,7 +229,7 @@ export const runInteractive = Effect.gen(function*() {
   const reader = yield* LineReader
   const jobs = yield* Jobs
   const output = yield* Output
-  const pages = !(yield* JsonMode) && (yield* pagerWanted)
+  const pages = (yield* JsonMode) ? undefined : yield* pagerWanted
   while (true) {
     const text = yield* reader.line(yield* prompt)
     if (Option.isNone(text)) {
@@ -237,8 +238,14 @@ export const runInteractive = Effect.gen(function*() {
       yield* jobs.wait()
       return ExitStatus.DONE
     }
-    const pager = makePager(output, reader)
-    const run = runLine(text.value).pipe(Effect.provideService(Paging, pages ? pager.output : undefined))
+    const pager = pages === undefined || pages === "built-in"
+      ? makePager(output, reader)
+      : makeOwnPager(output, reader, pages.command)
+    const run = runLine(text.value).pipe(
+      Effect.provideService(Paging, pages === undefined ? undefined : pager.output),
+      Effect.tap(() => pager.end),
+      Effect.onExit(() => pager.close)
+    )
     const result = yield* reader.interruptible(Effect.raceFirst(run, Effect.as(pager.left, ENOUGH)))
     const { leave, status } = Option.isSome(result) ? result.value : yield* cancelledLine(text.value)
     if (leave && Option.getOrElse(yield* reader.interruptible(mayLeave), () => false)) {
@@ -250,12 +257,18 @@ export const runInteractive = Effect.gen(function*() {
 
 const ENOUGH: LineResult = { status: ExitStatus.DONE, leave: false }
 
-/** `FIP_PAGER=off` shows long results at once, and so does a terminal that cannot clear a line. */
+const setting = (name: string) => Config.String(name).pipe(Config.withDefault(""))
+
+/**
+ * What shows long results: what `FIP_PAGER` names, or else `PAGER`. `FIP_PAGER=off` shows them at once, and so does a
+ * terminal that cannot clear a line.
+ */
 const pagerWanted = Effect.gen(function*() {
-  const pager = yield* Config.String("FIP_PAGER").pipe(Config.withDefault(""))
-  const term = yield* Config.String("TERM").pipe(Config.withDefault(""))
-  return pager.toLowerCase() !== "off" && term !== "dumb"
-}).pipe(Effect.orElseSucceed(() => true))
+  const own = (yield* setting("FIP_PAGER")).trim()
+  const command = own === "" ? (yield* setting("PAGER")).trim() : own
+  if (own.toLowerCase() === "off" || (yield* setting("TERM")) === "dumb") return undefined
+  return command === "" ? "built-in" as const : { command }
+}).pipe(Effect.orElseSucceed(() => "built-in" as const))
 
 const cancelledLine = Effect.fnUntraced(function*(text: string) {
   const line = yield* commandLine(commandTree, Result.getOrElse(tokenize(text), () => []))

@@ -34,7 +34,8 @@ that is no terminal it runs one command a line (\`#\` begins a comment) and stop
 At a terminal, Tab completes commands, flags, names on the server and on this machine, and users; Up and Down go through
 earlier lines, those that begin with what is typed, and Ctrl-R finds those that hold it. They are kept in \`$XDG_STATE_HOME/fip/history\` (0600), without any
 that holds a password. Ctrl-C ends the command that runs and nothing else. A result that is longer than the screen stops
-at its end: blank goes on, \`q\` ends it; \`FIP_PAGER=off\` shows it at once. Who is logged in stays connected: the shell asks
+at its end: blank goes on, \`q\` ends it. What \`FIP_PAGER\` names, or else \`PAGER\`, is used instead, as a line for \`/bin/sh\`;
+\`FIP_PAGER=off\` shows everything at once. Who is logged in stays connected: the shell asks
 the server every minute whether it is there, and connects again when the connection is lost.
 
 ## Exit status

@@ -33,10 +33,26 @@ export const localTimeOf = ({ attributes }: Pick<LocalFile, "attributes">): numb
 const ANSWERS: Readonly<Record<string, "yes" | "no" | "all" | "none">> = {
   y: "yes",
   yes: "yes",
+  n: "no",
+  no: "no",
   a: "all",
   all: "all",
-  none: "none"
+  always: "all",
+  none: "none",
+  never: "none"
 }
+
+/** Asks until the answer is one. */
+const ask = Effect.fnUntraced(function*(target: string) {
+  const questions = yield* Questions
+  let question = `replace ${target}? (yes, no, all, none)`
+  for (;;) {
+    const text = yield* questions.text(question)
+    const answer = ANSWERS[text.trim().toLowerCase()]
+    if (answer !== undefined) return answer
+    question = `yes, no, all or none: replace ${target}?`
+  }
+})
 
 /** Decides, file by file, whether one is replaced. */
 export const makeOverwrite = Effect.fnUntraced(function*(overwrite: Overwrite) {
@@ -48,8 +64,7 @@ export const makeOverwrite = Effect.fnUntraced(function*(overwrite: Overwrite) {
   return Effect.fnUntraced(function*({ sourceTime, target, targetTime }: Conflict) {
     if (overwrite !== "ask") return overwrite === "always" || (overwrite === "older" && targetTime < sourceTime)
     if (forAll !== undefined) return forAll
-    const text = yield* questions.text(`replace ${target}? (yes, no, all, none)`)
-    const answer = ANSWERS[text.trim().toLowerCase()] ?? "no"
+    const answer = yield* Effect.provideService(ask(target), Questions, questions)
     if (answer === "all" || answer === "none") forAll = answer === "all"
     return answer === "yes" || answer === "all"
   })
