@@ -29,6 +29,9 @@ const subcommands = async (name = "") => {
     case "rm":
     case "sync":
       return (await import("./cli/oneLine.ts")).formCommands([name])
+    // For the scripts of completions alone, so it is in no list.
+    case "__complete":
+      return [(await import("./cli/completeNames.ts")).completeNamesCommand] as const
     default:
       return (await import("./cli/allCommands.ts")).allCommands
   }

@@ -1,12 +1,12 @@
 /** `fip login`, `fip logout` and `fip whoami`: sessions that are kept on this machine, so that no command asks again. */
 import { DateTime, Effect, Option, Redacted } from "effect"
-import { Argument, Command } from "effect/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import { NotLoggedIn } from "../client/ClientError.ts"
 import { FipClient } from "../client/FipClient.ts"
 import { listKept, sessionsFolder } from "../client/KeptSessions.ts"
 import { accessFlags, ending, runOnServer } from "./onServer.ts"
 import { findServer, fromEnvironment, parseServerName } from "./ServerName.ts"
-import { failureOf } from "./shell/Failure.ts"
+import { failureOf, UsageError } from "./shell/Failure.ts"
 import { formatTable, formatTime } from "./shell/format.ts"
 import { Output } from "./shell/Output.ts"
 import { JsonMode, reportFailure, reportOutcome } from "./shell/Report.ts"
@@ -21,17 +21,30 @@ const input = {
   ...accessFlags
 }
 
-const find = (text: string) => Effect.flatMap(parseServerName(text), findServer)
+const find = Effect.fnUntraced(function*(text: string, username?: string) {
+  const name = yield* parseServerName(text)
+  if (username !== undefined && name.username !== undefined && name.username !== username) {
+    return yield* new UsageError({ message: `say the user once: ${name.username} or ${username}` })
+  }
+  return yield* findServer({ ...name, username: username ?? name.username })
+})
 
 const lines = (name: string, ...words: ReadonlyArray<string>) =>
   ({ _tag: "Lines", name, lines: [fromArguments(words)] }) as const
 
 export const loginCommand = Command.make(
   "login",
-  input,
+  {
+    ...input,
+    username: Flag.String("username").pipe(
+      Flag.withAlias("u"),
+      Flag.withDescription("log in as this user (or FIP_USERNAME, or user@ before the server)"),
+      Flag.optional
+    )
+  },
   (given) =>
     Effect.gen(function*() {
-      const server = yield* find(given.server)
+      const server = yield* find(given.server, Option.getOrUndefined(given.username))
       const { passwordCommand, username } = server
       const secret = yield* fromEnvironment("FIP_PASSWORD")
       const password = username === undefined
@@ -44,7 +57,8 @@ export const loginCommand = Command.make(
   Command.withDescription("Log in and stay so: what follows needs no password, until fip logout"),
   Command.withExamples([
     { command: "fip login work", description: "Asks for the password, without echo" },
-    { command: "fip login alice_smith@files.example.org:7000" }
+    { command: "fip login alice_smith@files.example.org:7000" },
+    { command: "fip login files.example.org --username alice_smith" }
   ])
 )
 
