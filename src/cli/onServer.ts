@@ -31,7 +31,7 @@ export const accessFlags = {
 }
 
 export const keepGoingFlag = Flag.Boolean("keep-going").pipe(
-  Flag.withDescription("go on after what failed; the exit status is that of the first failure"),
+  Flag.withDescription("go on after what failed, also among files; the exit status is that of the first failure"),
   Flag.withDefault(false)
 )
 

@@ -292,6 +292,7 @@ export const runShell = Effect.fnUntraced(function*(input: ShellInput, options: 
       username: options.username,
       password: options.password,
       json: options.json ?? false,
+      keepGoing: options.keepGoing,
       history,
       aliases: options.aliases,
       input

@@ -51,6 +51,8 @@ export interface LocalTree {
   readonly files: ReadonlyArray<LocalFile>
   /** Links and devices, which are left out. */
   readonly skipped: number
+  /** What could not be looked at and was left out, where that is wanted. */
+  readonly faults: ReadonlyArray<LocalFileError>
 }
 
 /** What a transfer that is under way, or was interrupted, has beside its target. */
@@ -65,12 +67,19 @@ const named = (file: string, name: string): FileName => {
   throw new LocalFileError({ path: file, message: `${file} cannot be stored: ${parsed.failure}` })
 }
 
-const walkFolder = async (root: string, filter: Filter): Promise<LocalTree> => {
+const walkFolder = async (root: string, filter: Filter, keepsGoing: boolean): Promise<LocalTree> => {
   const found = new Map<FileName, string>()
   let skipped = 0
+  const faults: Array<LocalFileError> = []
+  /** The root itself must be there. */
+  const leaveOut = (fault: unknown): void => {
+    if (!keepsGoing || !(fault instanceof LocalFileError) || fault.path === root) throw fault
+    faults.push(fault)
+  }
   const folders = [root]
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    for (const entry of await run(folder, "cannot read", readdir(folder, { withFileTypes: true }))) {
+    const entries = await run(folder, "cannot read", readdir(folder, { withFileTypes: true })).catch(leaveOut)
+    for (const entry of entries ?? []) {
       const file = path.join(folder, entry.name)
       if (!entry.isDirectory() && (!entry.isFile() || UNFINISHED.test(entry.name))) {
         skipped += entry.isFile() ? 0 : 1
@@ -93,12 +102,14 @@ const walkFolder = async (root: string, filter: Filter): Promise<LocalTree> => {
   const waiting = [...found].values()
   const look = async (): Promise<void> => {
     for (const [name, file] of waiting) {
-      const stats = await run(file, "cannot look at", lstat(file, { bigint: true }))
-      files.push({ path: file, name: name, facts: factsOf(stats), attributes: attributesOf(stats) })
+      const stats = await run(file, "cannot look at", lstat(file, { bigint: true })).catch(leaveOut)
+      if (stats !== undefined) {
+        files.push({ path: file, name: name, facts: factsOf(stats), attributes: attributesOf(stats) })
+      }
     }
   }
   await Promise.all(Array.from({ length: STATS }, look))
-  return { files: files.sort((a, b) => a.name < b.name ? -1 : 1), skipped }
+  return { files: files.sort((a, b) => a.name < b.name ? -1 : 1), skipped, faults }
 }
 
 /** One regular file, under its own name. */
@@ -114,9 +125,12 @@ export const lookAt = (file: string): Effect.Effect<LocalFile, LocalFileError> =
 export const localFile = (file: string): Effect.Effect<LocalFile | undefined> =>
   Effect.orElseSucceed(lookAt(file), () => undefined)
 
-/** All regular files below a folder that take part. */
-export const walk = (root: string, filter: Filter = everything): Effect.Effect<LocalTree, LocalFileError> =>
-  attempt(root, "cannot read", () => walkFolder(root, filter))
+/** All regular files below a folder that take part; `keepsGoing`: as far as they can be read. */
+export const walk = (
+  root: string,
+  filter: Filter = everything,
+  keepsGoing = false
+): Effect.Effect<LocalTree, LocalFileError> => attempt(root, "cannot read", () => walkFolder(root, filter, keepsGoing))
 
 /** The last part of a path or of a name on the server. */
 export const lastPart = (name: string): string => name.split("/").findLast((part) => part !== "") ?? ""

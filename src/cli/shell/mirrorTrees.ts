@@ -68,7 +68,10 @@ const plan = Effect.fnUntraced(function*({ checksum, direction, local: root, pla
   const filter = makeFilter(options)
   const kind = yield* kindOf(root)
   if (kind === "file") return yield* new UsageError({ message: `${root} is a file: MIRROR is for folders` })
-  const here = kind === "none" && direction === "down" ? { files: [], skipped: 0 } : yield* walk(root, filter)
+  const here = kind === "none" && direction === "down"
+    ? { files: [], skipped: 0 }
+    // All of it or nothing, also with --keep-going: what cannot be read must not look as if it were not there.
+    : yield* walk(root, filter)
   if (here.skipped > 0) yield* note(`left out ${here.skipped} under ${root}: links and devices are not mirrored`)
   const there = yield* remoteFiles(place, root, filter.keeps)
   if (direction === "down" && there.length === 0 && !options.yes) {

@@ -1,13 +1,17 @@
 /**
- * Moves many files between this machine and the server. The first failure ends the others and names its file. Every
- * command that moves more than one file moves them through here.
+ * Moves many files between this machine and the server. The first failure ends the others and names its file,
+ * unless somebody said to keep going. Every command that moves more than one file moves them through here.
  */
-import { Effect } from "effect"
+import { Context, Effect, Result } from "effect"
+import type { LocalFileError } from "../../client/ClientError.ts"
+import type { FileFailed } from "../../client/fileSetTypes.ts"
 import { FipClient, type OnProgress } from "../../client/FipClient.ts"
 import { type FileRef, formatFileRef } from "../../protocol/FileName.ts"
 import type { Written } from "../../protocol/Request.ts"
-import { TransferFailed } from "./Failure.ts"
+import { type ExitStatus, failureOf, InnerFailed, TransferFailed } from "./Failure.ts"
+import { formatCount } from "./format.ts"
 import { Progress, withProgress } from "./Progress.ts"
+import { note } from "./Report.ts"
 
 /** A file to move: `local` is its path here. */
 export interface Move {
@@ -30,37 +34,78 @@ export interface MoveOptions {
   readonly onMoved?: ((move: Move, written: Written) => Effect.Effect<void>) | undefined
 }
 
+/** `--keep-going`: what is wrong with one file is no reason to leave the others. */
+export const KeepGoing = Context.Reference<boolean>("fip/cli/shell/KeepGoing", { defaultValue: () => false })
+
+/** Says what is wrong with a file that is left out; the result is the status that the command then ends with. */
+export const leaveOut = Effect.fnUntraced(function*(error: LocalFileError | TransferFailed) {
+  const { message, status } = failureOf(error, "transfer")
+  yield* note(message)
+  return status
+})
+
+/** The failure of a command that has left files out, once it has done the rest. */
+export const leftOut = (statuses: ReadonlyArray<ExitStatus>): Effect.Effect<void, InnerFailed> => {
+  const [status] = statuses
+  return status === undefined
+    ? Effect.void
+    : Effect.fail(new InnerFailed({ status, message: `${formatCount(statuses.length, "file")} left out: see above` }))
+}
+
+/** Whether the next file may fare better. */
+const isOfOneFile = ({ cause }: FileFailed): boolean => cause._tag === "LocalFileError" || cause._tag === "Refusal"
+
 /** Moves files; the results are in their order. */
 export const moveAll = Effect.fnUntraced(function*(moves: ReadonlyArray<Move>, options: MoveOptions) {
   const client = yield* FipClient
+  const keepsGoing = yield* KeepGoing
   const progress = new Progress(moves.reduce((sum, move) => sum + move.size, 0), moves.length)
   const { direction, hash, onMoved } = options
-  const set = {
-    hash,
-    // One sync for all the files of a folder, by whoever asked for them.
-    syncFolders: false,
-    onProgress: progress.forFile(),
-    onFileProgress: (index: number, { bytes, total }: Parameters<OnProgress>[0]) => {
-      const name = moves[index]?.file.name
-      if (name !== undefined) progress.active.set(name, total === undefined || total === 0 ? 0 : bytes / total)
-    },
-    onMoved: (files: ReadonlyArray<{ readonly index: number; readonly written: Written }>) =>
-      Effect.forEach(files, ({ index, written }) => {
-        const move = moves[index]
-        progress.fileDone(move?.file.name)
-        return move === undefined || onMoved === undefined ? Effect.void : onMoved(move, written)
-      }, { discard: true })
+  const written = new Map<Move, Written>()
+  const move = (some: ReadonlyArray<Move>) => {
+    const set = {
+      hash,
+      // One sync for all the files of a folder, by whoever asked for them.
+      syncFolders: false,
+      onProgress: progress.forFile(),
+      onFileProgress: (index: number, { bytes, total }: Parameters<OnProgress>[0]) => {
+        const name = some[index]?.file.name
+        if (name !== undefined) progress.active.set(name, total === undefined || total === 0 ? 0 : bytes / total)
+      },
+      onMoved: (files: ReadonlyArray<{ readonly index: number; readonly written: Written }>) =>
+        Effect.forEach(files, (file) => {
+          const one = some[file.index]
+          progress.fileDone(one?.file.name)
+          if (one === undefined) return Effect.void
+          written.set(one, file.written)
+          return onMoved === undefined ? Effect.void : onMoved(one, file.written)
+        }, { discard: true })
+    }
+    return direction === "up"
+      ? client.uploadMany(some.map((one) => ({ mode: "write" as const, ...one })), set)
+      : client.downloadMany(some, set)
   }
-  const moving = direction === "up"
-    ? client.uploadMany(moves.map((move) => ({ mode: "write" as const, ...move })), set)
-    : client.downloadMany(moves, set)
-  const written = yield* withProgress(progress, moving).pipe(
-    Effect.mapError(({ cause, file }) =>
-      new TransferFailed({ file: formatFileRef(file), moved: progress.moved, goesOn: true, cause })
-    )
-  )
-  return moves.flatMap(({ local }, index): ReadonlyArray<Moved> => {
-    const one = written[index]
-    return one === undefined ? [] : [{ ...one, local }]
+  const failed = (error: FileFailed) =>
+    new TransferFailed({ file: formatFileRef(error.file), moved: progress.moved, goesOn: true, cause: error.cause })
+  const statuses: Array<ExitStatus> = []
+  const moveWhatMoves = Effect.gen(function*() {
+    let left = moves
+    while (left.length > 0) {
+      const result = yield* Effect.result(move(left))
+      if (Result.isSuccess(result)) return
+      const error = result.failure
+      if (!keepsGoing || !isOfOneFile(error)) return yield* failed(error)
+      statuses.push(yield* leaveOut(failed(error)))
+      // The failure of one has ended those that were under way: they begin again.
+      left = left.filter((one) => !written.has(one) && !isFile(one.file, error.file))
+    }
+  })
+  yield* withProgress(progress, moveWhatMoves)
+  yield* leftOut(statuses)
+  return moves.flatMap((one): ReadonlyArray<Moved> => {
+    const result = written.get(one)
+    return result === undefined ? [] : [{ ...result, local: one.local }]
   })
 })
+
+const isFile = (a: FileRef, b: FileRef): boolean => a.name === b.name && a.owner === b.owner

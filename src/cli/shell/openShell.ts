@@ -19,6 +19,7 @@ import { defaultHistory, type History, openHistory } from "./History.ts"
 import { Jobs } from "./Jobs.ts"
 import { keepAlive } from "./KeepAlive.ts"
 import { LineReader } from "./LineReader.ts"
+import { KeepGoing } from "./moves.ts"
 import { Output, type OutputClosed, type OutputStream } from "./Output.ts"
 import { printableLine } from "./printable.ts"
 import { Questions } from "./Questions.ts"
@@ -273,6 +274,7 @@ export const openShell = (options: ShellOptions, clientLayer: ClientLayer) => {
     Effect.scoped,
     Effect.catchTag("ShellFailed", ({ status }) => Effect.succeed(status)),
     Effect.provideService(JsonMode, options.json),
+    Effect.provideService(KeepGoing, keepGoing),
     Effect.provideService(
       StandardInput,
       input._tag === "Command" || input._tag === "Lines" ? options.standardInput : undefined

@@ -5,6 +5,7 @@
  */
 import { Effect, Result, Stream } from "effect"
 import path from "node:path"
+import type { LocalFileError } from "../../client/ClientError.ts"
 import { FipClient, type ListOptions } from "../../client/FipClient.ts"
 import { parseFileRef } from "../../protocol/FileName.ts"
 import type { Username } from "../../protocol/Identity.ts"
@@ -14,6 +15,7 @@ import { UsageError } from "./Failure.ts"
 import { everything, type Filter } from "./Filter.ts"
 import { type Glob, isGlob, parseGlob, unquoteGlob } from "./Glob.ts"
 import { kindOf, lastPart, type LocalFile, lookAt, walk } from "./localTree.ts"
+import { KeepGoing } from "./moves.ts"
 import { Patterns } from "./Patterns.ts"
 import { parsePlace, type Place } from "./places.ts"
 import { filesUnder } from "./remoteTree.ts"
@@ -72,28 +74,24 @@ const restOf = (pattern: string, base: number, filter: Filter, recursive: boolea
 const noMatch = (text: string, recursive: boolean): string =>
   `no such file: nothing matches ${text}${recursive ? "" : " (folders are matched with --recursive)"}`
 
-export interface LocalSources {
-  readonly files: ReadonlyArray<Named<LocalFile>>
-  readonly skipped: number
-}
-
 const localSource = Effect.fnUntraced(function*(source: Source, filter: Filter, recursive: boolean) {
+  const keepsGoing = yield* KeepGoing
   const { pattern, text } = source
   if (yield* isLocalPattern(source)) {
     const { base } = parseGlob(pattern)
     const root = base.length === 0 ? "." : base.join("/") || "/"
-    const { files, skipped } = yield* walk(root, restOf(pattern, base.length, filter, recursive))
+    const { faults, files, skipped } = yield* walk(root, restOf(pattern, base.length, filter, recursive), keepsGoing)
     if (files.length === 0) return yield* new UsageError({ message: noMatch(text, recursive) })
-    return { files: files.map((file) => ({ name: file.name, file })), skipped }
+    return { files: files.map((file) => ({ name: file.name, file })), skipped, faults }
   }
   if ((yield* kindOf(text)) !== "folder") {
     const file = yield* lookAt(text)
-    return { files: filter.keeps(file.name) ? [{ name: file.name, file }] : [], skipped: 0 }
+    return { files: filter.keeps(file.name) ? [{ name: file.name, file }] : [], skipped: 0, faults: [] }
   }
   if (!recursive) return yield* new UsageError({ message: `${text} is a folder: add --recursive` })
-  const { files, skipped } = yield* walk(text, filter)
+  const { faults, files, skipped } = yield* walk(text, filter, keepsGoing)
   const folder = path.basename(path.resolve(text))
-  return { files: files.map((file) => ({ name: `${folder}/${file.name}`, file })), skipped }
+  return { files: files.map((file) => ({ name: `${folder}/${file.name}`, file })), skipped, faults }
 })
 
 /** The files of this machine that the words name. */
@@ -102,14 +100,22 @@ export const localSources = Effect.fnUntraced(function*(
   filter: Filter,
   recursive: boolean
 ) {
+  const keepsGoing = yield* KeepGoing
   const all: Array<Named<LocalFile>> = []
+  const faults: Array<LocalFileError> = []
   let skipped = 0
   for (const source of sources) {
-    const found = yield* localSource(source, filter, recursive)
+    const found = yield* localSource(source, filter, recursive).pipe(
+      Effect.catchTag(
+        "LocalFileError",
+        (fault) => keepsGoing ? Effect.succeed({ files: [], skipped: 0, faults: [fault] }) : Effect.fail(fault)
+      )
+    )
     all.push(...found.files)
+    faults.push(...found.faults)
     skipped += found.skipped
   }
-  return { files: yield* withoutDoubles(all, ({ path }) => path), skipped }
+  return { files: yield* withoutDoubles(all, ({ path }) => path), skipped, faults }
 })
 
 /** Two files of one name would replace each other. One that is named twice is one. */

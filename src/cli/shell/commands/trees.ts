@@ -1,13 +1,14 @@
 /** UPLOAD and DOWNLOAD of several files: what is to move is settled first, then several files move at once. */
 import { Effect } from "effect"
 import path from "node:path"
+import type { LocalFileError } from "../../../client/ClientError.ts"
 import { FipClient } from "../../../client/FipClient.ts"
 import type { FileFacts } from "../../../client/LocalFile.ts"
 import type { FileName } from "../../../protocol/FileName.ts"
 import { formatFileRef, parseFileName } from "../../../protocol/FileName.ts"
 import { refuse } from "../../../protocol/Refusal.ts"
 import type { FileInfo } from "../../../protocol/Request.ts"
-import { UsageError } from "../Failure.ts"
+import { type ExitStatus, UsageError } from "../Failure.ts"
 import { makeFilter } from "../Filter.ts"
 import { formatBytes, formatCount, formatTable } from "../format.ts"
 import {
@@ -21,7 +22,7 @@ import {
   syncFolders,
   walk
 } from "../localTree.ts"
-import { type Move, moveAll, type Moved } from "../moves.ts"
+import { KeepGoing, leaveOut, leftOut, type Move, moveAll, type Moved } from "../moves.ts"
 import { localTimeOf, makeOverwrite, type Overwrite, timeOf } from "../overwrite.ts"
 import { formatPlace, type Place } from "../places.ts"
 import { filesUnder } from "../remoteTree.ts"
@@ -186,6 +187,17 @@ const sendAll = Effect.fnUntraced(function*(
 const sayWhatIsLeftOut = (skipped: number, where: string) =>
   skipped === 0 ? Effect.void : note(`left out ${skipped} under ${where}: links and devices are not sent`)
 
+/** Says what could not be read, does the rest, and fails all the same. */
+const withFaults = Effect.fnUntraced(function*<A, E, R>(
+  faults: ReadonlyArray<LocalFileError>,
+  transfer: Effect.Effect<A, E, R>
+) {
+  const statuses = yield* Effect.forEach(faults, leaveOut)
+  const done = yield* transfer
+  yield* leftOut(statuses)
+  return done
+})
+
 /** What is in one folder goes under the place. */
 export const uploadTree = Effect.fnUntraced(function*(
   local: string,
@@ -198,10 +210,10 @@ export const uploadTree = Effect.fnUntraced(function*(
   const { folder } = yield* Workspace
   const owner = place === undefined ? folder.owner : place.owner
   const prefix = place?.prefix ?? `${folder.prefix}${path.basename(path.resolve(local))}/`
-  const { files, skipped } = yield* walk(local, makeFilter(options))
+  const { faults, files, skipped } = yield* walk(local, makeFilter(options), yield* KeepGoing)
   yield* sayWhatIsLeftOut(skipped, local)
   const named = files.map((file) => ({ name: file.name, file }))
-  return yield* sendAll(named, { owner, prefix }, [path.resolve(local)], local, options)
+  return yield* withFaults(faults, sendAll(named, { owner, prefix }, [path.resolve(local)], local, options))
 })
 
 /** What the words name goes into the folder. */
@@ -210,10 +222,13 @@ export const uploadSeveral = Effect.fnUntraced(function*(
   target: RemoteFolder,
   options: TransferOptions
 ) {
-  const { files, skipped } = yield* localSources(sources, makeFilter(options), options.recursive)
+  const { faults, files, skipped } = yield* localSources(sources, makeFilter(options), options.recursive)
   const texts = sources.map(({ text }) => text)
   yield* sayWhatIsLeftOut(skipped, texts.join(", "))
-  return yield* sendAll(files, target, ["several", process.cwd(), ...texts], texts.join(", "), options)
+  return yield* withFaults(
+    faults,
+    sendAll(files, target, ["several", process.cwd(), ...texts], texts.join(", "), options)
+  )
 })
 
 /** Fetches files into a folder of this machine. */
@@ -246,20 +261,34 @@ const fetchAll = Effect.fnUntraced(function*(
   yield* sayWhatIsThere(there, files.length)
   yield* makeRoot(root)
   const folders = makeFolders(root)
+  const keepsGoing = yield* KeepGoing
+  const statuses: Array<ExitStatus> = []
+  const possible: Array<Move> = []
   for (const move of moves) {
-    yield* folders(path.relative(root, path.dirname(move.local)).split(path.sep).filter((part) => part !== ""))
+    const parts = path.relative(root, path.dirname(move.local)).split(path.sep).filter((part) => part !== "")
+    yield* folders(parts).pipe(
+      Effect.tap(() => Effect.sync(() => possible.push(move))),
+      Effect.catch((fault) =>
+        keepsGoing
+          ? Effect.map(leaveOut(fault), (status) => {
+            statuses.push(status)
+          })
+          : Effect.fail(fault)
+      )
+    )
   }
   // One sync for all the files of a folder. What has taken its name stays also when the rest fails.
   const moved = yield* Effect.onExit(
-    moveAll(moves, {
+    moveAll(possible, {
       direction: "down",
       onMoved: ({ file, local }, written) =>
         Effect.map(localFacts(local), (facts) => {
           if (facts !== undefined) notes.add({ ...written, name: file.name }, facts)
         })
     }),
-    () => Effect.ignore(syncFolders(root, moves.map((move) => path.dirname(move.local))))
+    () => Effect.ignore(syncFolders(root, possible.map((move) => path.dirname(move.local))))
   )
+  yield* leftOut(statuses)
   yield* notes.remove
   const result = resultOf(there, moved, kept)
   const outcome: Outcome = { code: "1:read", message: `downloaded ${summary(result.totals, where)}`, result }
