@@ -21,6 +21,13 @@ interface Asker {
   readonly due: Map<number, number>
 }
 
+/** A row of the table. */
+const line = (name: string, count: number, millis: ReadonlyArray<number>): string => {
+  const sorted = millis.toSorted((a, b) => a - b)
+  const quantile = (q: number) => `${(sorted[Math.floor((sorted.length - 1) * q)] ?? 0).toFixed(1)} ms`
+  return `| ${name} | ${count.toFixed(0)} | ${[0.5, 0.99, 0.999, 1].map(quantile).join(" | ")} |`
+}
+
 export const latency = async (folder: string): Promise<string> => {
   const fip = await startFip(folder, ["--workers", "1"])
   const askers: Array<Asker> = []
@@ -95,11 +102,6 @@ export const latency = async (folder: string): Promise<string> => {
       }
     }
     await Promise.all(listening)
-    const line = (name: string, count: number, millis: ReadonlyArray<number>): string => {
-      const sorted = millis.toSorted((a, b) => a - b)
-      const quantile = (q: number) => `${(sorted[Math.floor((sorted.length - 1) * q)] ?? 0).toFixed(1)} ms`
-      return `| ${name} | ${count.toFixed(0)} | ${[0.5, 0.99, 0.999, 1].map(quantile).join(" | ")} |`
-    }
     return [
       `### ${CONNECTIONS} connections, four reads of 4 KiB to one durable write of as much`,
       [

@@ -21,6 +21,16 @@ const content = expand([bomb], 1024 * 1024)
 console.log(content === undefined, Math.round((process.resourceUsage().maxRSS - before) / 1024))
 `
 
+/** A frame of 1000 bytes that asks for so much memory: its length is not known when it begins. */
+const frameOf = async (window: number) => {
+  const stream = createZstdCompress({ params: { [constants.ZSTD_c_windowLog]: window } })
+  const written = buffer(stream)
+  stream.write(Buffer.alloc(1000, "a"))
+  stream.flush(() => stream.end())
+  await once(stream, "end")
+  return await written
+}
+
 describe("expanding", () => {
   it("takes no more room than the content that was announced", async () => {
     const module = new URL("../../src/platform/Compression.ts", import.meta.url).href
@@ -31,15 +41,6 @@ describe("expanding", () => {
   })
 
   it("refuses a frame that asks for more memory than a message has", async () => {
-    const frameOf = async (window: number) => {
-      const stream = createZstdCompress({ params: { [constants.ZSTD_c_windowLog]: window } })
-      const written = buffer(stream)
-      // Its length is not known when it begins, so it has the window that was asked for.
-      stream.write(Buffer.alloc(1000, "a"))
-      stream.flush(() => stream.end())
-      await once(stream, "end")
-      return await written
-    }
     assert.strictEqual(expand([await frameOf(20)], 1000)?.length, 1000)
     assert.isUndefined(expand([await frameOf(24)], 1000))
   })
