@@ -237,6 +237,8 @@ const compare = async (folder: string, rounds: number, files: number, databases:
       stores.push(store)
     }
     const lines = await measure(stores, rounds)
+    // What comes next may take minutes.
+    process.stderr.write(`${databases[0].name}\n${lines.join("\n")}\n`)
     const each = (work: (store: Store, folder: string, index: number) => Promise<string>) =>
       stores.reduce<Promise<Array<string>>>(
         async (done, store, index) => [...await done, await work(store, folders[index] ?? "", index)],

@@ -24,6 +24,7 @@ import compaction from "./0014_compaction.ts"
 import feeds from "./0015_feeds.ts"
 import attributes from "./0016_attributes.ts"
 import content from "./0019_content.ts"
+import owners from "./0020_owners.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
@@ -41,5 +42,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0014_compaction": compaction,
   "0015_feeds": feeds,
   "0016_attributes": attributes,
-  "0019_content": content
+  "0019_content": content,
+  "0020_owners": owners
 }

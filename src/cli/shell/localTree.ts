@@ -3,6 +3,7 @@
  * server sent never leads out of the target folder, neither by its parts nor through a link that is there already.
  */
 import { Effect } from "effect"
+import { type BigIntStats, lstatSync } from "node:fs"
 import { lstat, mkdir, readdir, stat } from "node:fs/promises"
 import path from "node:path"
 import { LocalFileError } from "../../client/ClientError.ts"
@@ -58,6 +59,10 @@ export interface LocalTree {
 /** What a transfer that is under way, or was interrupted, has beside its target. */
 const UNFINISHED = /^\.fip-[0-9a-f-]+\.(?:part|tmp)$/
 
+/** Files that are looked at before anything else has a turn, as long as each takes less than so many milliseconds. */
+const SLICE = 64
+const SLOW_MILLIS = 0.1
+
 /** Files that are looked at, at once. */
 const STATS = 32
 
@@ -76,8 +81,10 @@ const walkFolder = async (root: string, filter: Filter, keepsGoing: boolean): Pr
     if (!keepsGoing || !(fault instanceof LocalFileError) || fault.path === root) throw fault
     faults.push(fault)
   }
-  const folders = [root]
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+  /** What begins the names of what is in it: nothing, or the names of folders with a `/` behind each. */
+  const folders = [{ folder: root, prefix: "" }]
+  for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
+    const { folder, prefix } = next
     const entries = await run(folder, "cannot read", readdir(folder, { withFileTypes: true })).catch(leaveOut)
     for (const entry of entries ?? []) {
       const file = path.join(folder, entry.name)
@@ -85,9 +92,9 @@ const walkFolder = async (root: string, filter: Filter, keepsGoing: boolean): Pr
         skipped += entry.isFile() ? 0 : 1
         continue
       }
-      const text = path.relative(root, file).split(path.sep).join("/").normalize("NFC")
+      const text = `${prefix}${entry.name.normalize("NFC")}`
       if (entry.isDirectory()) {
-        if (filter.enters(text)) folders.push(file)
+        if (filter.enters(text)) folders.push({ folder: file, prefix: `${text}/` })
       } else if (filter.keeps(text)) {
         const name = named(file, text)
         const other = found.get(name)
@@ -98,18 +105,44 @@ const walkFolder = async (root: string, filter: Filter, keepsGoing: boolean): Pr
       }
     }
   }
+  const files = await lookAtAll([...found], leaveOut)
+  return { files: files.sort((a, b) => a.name < b.name ? -1 : 1), skipped, faults }
+}
+
+/**
+ * What the files are. Where the system knows it at once, asking for it takes a quarter of what a promise does; where it
+ * has to look on a disk or a network, several are asked for at the same time.
+ */
+const lookAtAll = async (
+  found: ReadonlyArray<readonly [FileName, string]>,
+  leaveOut: (fault: unknown) => void
+): Promise<Array<LocalFile>> => {
   const files: Array<LocalFile> = []
-  const waiting = [...found].values()
-  const look = async (): Promise<void> => {
-    for (const [name, file] of waiting) {
-      const stats = await run(file, "cannot look at", lstat(file, { bigint: true })).catch(leaveOut)
-      if (stats !== undefined) {
-        files.push({ path: file, name: name, facts: factsOf(stats), attributes: attributesOf(stats) })
+  const add = (name: FileName, file: string, stats: BigIntStats) =>
+    files.push({ path: file, name, facts: factsOf(stats), attributes: attributesOf(stats) })
+  let at = 0
+  for (let isFast = true; isFast && at < found.length;) {
+    const begun = performance.now()
+    const slice = found.slice(at, at + SLICE)
+    for (const [name, file] of slice) {
+      try {
+        add(name, file, lstatSync(file, { bigint: true }))
+      } catch (cause) {
+        leaveOut(failure(file, "cannot look at", cause))
       }
     }
+    at += slice.length
+    isFast = performance.now() - begun < SLICE * SLOW_MILLIS
+    await new Promise(setImmediate)
   }
-  await Promise.all(Array.from({ length: STATS }, look))
-  return { files: files.sort((a, b) => a.name < b.name ? -1 : 1), skipped, faults }
+  const rest = found.slice(at).values()
+  await Promise.all(Array.from({ length: STATS }, async () => {
+    for (const [name, file] of rest) {
+      const stats = await run(file, "cannot look at", lstat(file, { bigint: true })).catch(leaveOut)
+      if (stats !== undefined) add(name, file, stats)
+    }
+  }))
+  return files
 }
 
 /** One regular file, under its own name. */

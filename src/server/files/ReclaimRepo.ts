@@ -107,8 +107,7 @@ export class ReclaimRepo extends Context.Service<ReclaimRepo, {
 
         dueOwners: (now) =>
           sql<{ readonly owner_id: number }>`
-            select distinct f.owner_id from outdated o
-            cross join lateral (select x.owner_id from files x where x.file_id = o.file_id offset 0) f
+            select distinct o.owner_id from outdated o
             where o.due_at <= ${new Date(now)}::timestamptz`.pipe(
             Effect.mapBoth({ onFailure: databaseRefusal, onSuccess: (rows) => rows.map((row) => row.owner_id) })
           ),

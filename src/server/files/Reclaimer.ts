@@ -37,6 +37,10 @@ const SEGMENT_BATCH = 1000
 /** Segments that are looked at for dead space in one sweep, besides those that are known to have less to hold. */
 const COMPACT_BATCH = 32
 
+/** What an owner of many old versions costs to look at is a hundredth of the time at most. */
+const LONG_LOOK_MILLIS = 250
+const PAUSE_PER_LOOK = 100
+
 /** A grace period, on this server and on those beside it. */
 interface Period {
   readonly ticket: Ticket
@@ -118,17 +122,34 @@ export class Reclaimer extends Context.Service<Reclaimer, {
         return endedBy === undefined ? 0 : yield* repo.trim(ownerId, endedBy)
       })
 
+      /** Owners whose files have changed since they were looked at, and until when some of them are left alone. */
+      const changed = new Set<number>()
+      const resting = new Map<number, number>()
+
+      const boundChanged = Effect.gen(function*() {
+        let count = 0
+        for (const owner of [...changed]) {
+          const begun = yield* Clock.currentTimeMillis
+          if ((resting.get(owner) ?? 0) > begun) continue
+          changed.delete(owner)
+          resting.delete(owner)
+          count += yield* bound(owner)
+          const ended = yield* Clock.currentTimeMillis
+          if (ended - begun > LONG_LOOK_MILLIS) resting.set(owner, ended + PAUSE_PER_LOOK * (ended - begun))
+        }
+        return count
+      })
+
       const sweepVersions = Effect.gen(function*() {
         const now = yield* Clock.currentTimeMillis
-        // Those whose files have changed since the last sweep.
-        const owners = yield* repo.dueOwners(now)
+        for (const owner of yield* repo.dueOwners(now)) changed.add(owner)
         let count = 0
         while (true) {
           const { dropped, seen } = yield* repo.dropVersions(now, FILE_BATCH)
           count += dropped
           if (seen < FILE_BATCH) break
         }
-        for (const owner of owners) count += yield* bound(owner)
+        count += yield* boundChanged
         yield* dropExtents
         return count
       })
