@@ -128,7 +128,7 @@ export class Reclaimer extends Context.Service<Reclaimer, {
 
       const boundChanged = Effect.gen(function*() {
         let count = 0
-        for (const owner of [...changed]) {
+        for (const owner of changed) {
           const begun = yield* Clock.currentTimeMillis
           if ((resting.get(owner) ?? 0) > begun) continue
           changed.delete(owner)
