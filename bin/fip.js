@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Plain JavaScript that every Node understands: says in one line when Node is too old, then starts the program
 // (src/ in a clone, dist/program/ in an installed package).
-import { existsSync } from "node:fs"
+import { existsSync, mkdirSync } from "node:fs"
 import module from "node:module"
 import { homedir } from "node:os"
 import { join } from "node:path"
@@ -20,6 +20,11 @@ setFlagsFromString("--no-parallel-scavenge")
 // Half of a short command's time goes into compiling modules that were the same the last time. The cache is the user's
 // own: whoever could write to it would run as them.
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "fip", "compiled")
+try {
+  mkdirSync(cache, { recursive: true, mode: 0o700 })
+} catch {
+  // Nowhere to keep it: then nothing is kept.
+}
 module.enableCompileCache(cache)
 // For the threads and processes that are started from this one.
 process.env.NODE_COMPILE_CACHE ??= cache

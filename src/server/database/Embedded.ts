@@ -6,6 +6,7 @@
  *   has one (`EngineFiles.ts`), and PostgreSQL uses it, for its log at every commit and for its files at checkpoints.
  * - **A failure is one.** PGlite swallows every exception of the engine's loop, also those of a PANIC, and would then
  *   report success. Here the first one ends the engine: what waits for it fails, and so does all that comes later.
+ * - **A folder is private**, whoever made what it is in.
  * - **A folder is whole.** A new database is made beside its place, synced, and moved there, so that a crash in the
  *   first start leaves nothing that a second one takes for a database.
  */
@@ -13,7 +14,7 @@ import type { PGlite } from "@electric-sql/pglite"
 import * as Predicate from "effect/Predicate"
 import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
-import { rm } from "node:fs/promises"
+import { chmod, rm, stat } from "node:fs/promises"
 import { dirname, extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
@@ -114,6 +115,19 @@ const initialise = async (folder: string): Promise<void> => {
 }
 
 /**
+ * PostgreSQL makes its files for everybody whom the umask lets, and trusts that nobody gets as far as to them: the data
+ * folder may be somebody else's work, and open to all.
+ */
+const makePrivate = async (folder: string): Promise<void> => {
+  if (((await stat(folder)).mode & 0o077) === 0) return
+  try {
+    await chmod(folder, 0o700)
+  } catch (cause) {
+    throw new Error("others may read it, and it cannot be made private", { cause })
+  }
+}
+
+/**
  * Opens the database in `folder`, making it if it is not there; the folder's own folder exists. One process at a time:
  * the caller holds a lock. `sync` is given by tests that want it to fail.
  */
@@ -123,6 +137,7 @@ export const openEmbedded = async (
   sync: Sync = syncToDisk
 ): Promise<PGlite> => {
   if (!existsSync(folder)) await initialise(folder)
+  await makePrivate(folder)
   // PostgreSQL's own lock, which it refuses to take over when lost power has left it empty.
   await rm(join(folder, "postmaster.pid"), { force: true })
   return await start(folder, sync, durability)

@@ -3,7 +3,7 @@
  *
  * It is made beside its place, synced, and moved there, so that a crash leaves nothing that is taken for a database.
  */
-import { open, readdir, rename, rm } from "node:fs/promises"
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { syncFolder } from "../../platform/AtomicFile.ts"
 import { start } from "./Embedded.ts"
@@ -30,6 +30,7 @@ const [, , folder] = process.argv
 if (folder !== undefined) {
   const staging = `${folder}.new`
   await rm(staging, { recursive: true, force: true })
+  await mkdir(staging, { mode: 0o700 })
   // Nothing is synced until it is whole.
   const database = await start(staging, () => undefined, "full")
   await database.close()

@@ -43,9 +43,15 @@ it.live("is made at the first start, also after one that was cut off, and found 
     }))
     assert.sameMembers(yield* namesIn(dataDir), ["database", "database.lock"])
     assert.strictEqual((yield* Effect.promise(() => stat(join(dataDir, "database.lock")))).mode & 0o777, 0o600)
+    // Others may look into the data folder, and not into what holds password hashes.
+    const database = join(dataDir, "database")
+    assert.notStrictEqual((yield* Effect.promise(() => stat(dataDir))).mode & 0o055, 0)
+    assert.strictEqual((yield* Effect.promise(() => stat(database))).mode & 0o777, 0o700)
+    yield* Effect.promise(() => chmod(database, 0o755))
 
     const sql = yield* open(dataDir)
     assert.deepStrictEqual(yield* sql`select n from kept`, [{ n: 7 }])
+    assert.strictEqual((yield* Effect.promise(() => stat(database))).mode & 0o777, 0o700)
   }).pipe(Effect.scoped))
 
 it.live("has every row that was committed before kill -9", () =>
