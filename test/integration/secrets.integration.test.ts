@@ -5,7 +5,7 @@
 import { assert, it } from "@effect/vitest"
 import { Cause, Effect, Layer, Logger, References } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { readFileSync } from "node:fs"
+import { readFileSync, statSync } from "node:fs"
 import { mkdir, readdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { inspect } from "node:util"
@@ -95,6 +95,14 @@ it.live("passwords, tokens, digests and codes appear in no output, no log and no
       }
     })
   }), 60_000)
+
+it.live("what the program keeps of itself, compiled, nobody else can change", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporaryFolder
+    const { status } = yield* Effect.promise(() => run(["--version"], { env: { XDG_CACHE_HOME: folder } }))
+    assert.strictEqual(status, 0)
+    assert.strictEqual(statSync(join(folder, "fip/compiled")).mode & 0o777, 0o700)
+  }))
 
 it.layer(TestDatabase.pglite)("a database that fails", (it) => {
   it.effect("leaves no secret, nor a hash of one, in what is refused and logged", () => {
