@@ -16,8 +16,9 @@ import { Database } from "../src/server/Database.ts"
 import { Server } from "../src/server/Server.ts"
 import { defaults, ServerConfig, type ServerSettings } from "../src/server/ServerConfig.ts"
 import older0002 from "./fixtures/upgrades/0002_files.before.ts"
-import { type Fixture, fixtures, PASSWORD } from "./fixtures/upgrades/Fixture.ts"
+import { type Fixture, fixtures, HALF, HALF_SENT, PASSWORD } from "./fixtures/upgrades/Fixture.ts"
 import { run } from "./support/Program.ts"
+import { RawClient } from "./support/RawClient.ts"
 import { TestDatabase } from "./support/TestDatabase.ts"
 import { temporaryFolder } from "./support/TestServer.ts"
 
@@ -41,6 +42,8 @@ const loadTables = Effect.fnUntraced(function*({ migrations, sequences, tables }
         [rows]
       )
     }
+    // It has not expired, as if the server had ended a moment ago.
+    yield* sql`update uploads set expires_at = now() + interval '1 day'`
     for (const [sequence, value] of Object.entries(sequences)) {
       yield* sql`select setval(${sequence}::regclass, ${value}::bigint)`
     }
@@ -99,6 +102,21 @@ const useServer = <A, E>(settings: ServerSettings, use: (server: Server["Service
     )
   )
 
+/** The upload that was under way goes on where it was: what had arrived is there, and what is missing makes it whole. */
+const finishHalf = async (port: number, { unfinished }: Fixture): Promise<void> => {
+  const client = await RawClient.open(port)
+  const auth = { token: await client.login("alice", PASSWORD) }
+  const status = await client.ask("UploadStatus", { id: 1, auth, body: { upload_id: unfinished } })
+  assert.deepStrictEqual(status.body["received"], HALF_SENT)
+  const data = HALF.subarray(100_000, 200_000)
+  const part = { id: 2, auth, body: { upload_id: unfinished, offset: 100_000 }, data }
+  assert.strictEqual((await client.ask("UploadPart", part)).header.code, "1:upart")
+  const sha256 = createHash("sha256").update(HALF).digest("hex")
+  const done = await client.ask("UploadCommit", { id: 3, auth, body: { upload_id: unfinished, sha256 } })
+  assert.deepStrictEqual([done.header.code, done.body["size"]], ["1:fnew", HALF.length], JSON.stringify(done.body))
+  client.close()
+}
+
 /** What a user of today sees of it. */
 const check = Effect.fnUntraced(function*(fixture: Fixture, dataDir: string, databaseUrl: string | undefined) {
   const did = (step: string): boolean => fixture.done.includes(step)
@@ -130,6 +148,9 @@ const check = Effect.fnUntraced(function*(fixture: Fixture, dataDir: string, dat
         }
         assert.strictEqual((yield* fip.append("notes.txt", "!")).version, 4)
         assert.strictEqual(yield* contentOf("notes.txt"), "second, and more!")
+        assert.deepStrictEqual((yield* fip.queryUploads).uploads.map(({ name }) => String(name)), ["half.txt"])
+        yield* Effect.promise(() => finishHalf(server.port, fixture))
+        assert.strictEqual(yield* contentOf("half.txt"), HALF.toString())
       }).pipe(Effect.provide(clientLayer))
       const fsck = yield* Effect.promise(() => run(["admin", "fsck", "--data-dir", dataDir]))
       assert.strictEqual(fsck.status, 0, fsck.stderr + fsck.stdout.toString())
