@@ -7,6 +7,7 @@ import { Effect, Exit, Scope } from "effect"
 import { execFile } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -35,6 +36,21 @@ const until = async <A>(ask: () => Promise<A>, isRight: (answer: A) => boolean):
   }
 }
 
+const freePort = async (): Promise<number> => {
+  const listener = createServer()
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve))
+  const address = listener.address()
+  await new Promise((resolve) => listener.close(resolve))
+  return typeof address === "object" && address !== null ? address.port : 0
+}
+
+/** How many changes each worker has committed, as the endpoint for numbers says. */
+const committedBy = async (port: number): Promise<ReadonlyMap<string, number>> => {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
+  const found = text.matchAll(/^fip_commit_changes_total\{[^}]*worker="(\d)"[^}]*\} (\d+)$/gm)
+  return new Map(Array.from(found, ([, worker = "", count]) => [worker, Number(count)]))
+}
+
 const isGone = (pid: number): boolean => {
   try {
     process.kill(pid, 0)
@@ -55,6 +71,7 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
     let folder = ""
     let env: NodeJS.ProcessEnv = {}
     let server: ServerProcess
+    let metricsPort = 0
     const open: Array<RawClient> = []
 
     const configure = (settings: Readonly<Record<string, number | string>>) =>
@@ -64,7 +81,8 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
       )
     const start = async () => {
       const config = ["--config", join(folder, "fip.toml"), "--log-level", "warn"]
-      server = await serve(["0", "--workers", "2", "--data-dir", join(folder, "data"), ...config], { env })
+      const metrics = ["--metrics-port", String(metricsPort)]
+      server = await serve(["0", "--workers", "2", "--data-dir", join(folder, "data"), ...metrics, ...config], { env })
     }
     const admin = async (...args: ReadonlyArray<string>) => {
       const done = await run(["admin", ...args, "--data-dir", join(folder, "data")])
@@ -109,6 +127,7 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
       const url = await Effect.runPromise(Scope.provide(databaseUrl(), scope))
       env = url === undefined ? {} : { FIP_DATABASE_URL: url }
       await configure({ max_connections: MAX_CONNECTIONS })
+      metricsPort = await freePort()
       await mkdir(join(folder, "data"), { mode: 0o700 })
       if (url === undefined) await TestDatabase.seedDataDir(join(folder, "data"))
       await start()
@@ -158,6 +177,33 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
         const read = await reader?.ask("Read", { id: 2, body: { name: "turn.txt" } })
         assert.strictEqual(read?.data.toString(), `round ${round}`)
       }
+      await closeAll()
+    })
+
+    it("tells who watches on one worker what was written on the other", async () => {
+      const ends = await pair("walter")
+      let next = Number((await ends[0]?.ask("Watch", { id: 1, body: {} }))?.body["next"])
+      for (const [round, writer] of [...ends, ...ends].entries()) {
+        const watched = ends[1 - round % 2]?.ask("Watch", { id: 2, body: { since: next, wait_ms: 30_000 } })
+        await writer.ask("Write", { id: 3, body: { name: `seen-${round}` }, data: Buffer.from("x") })
+        const { changes, next: behind } = (await watched)?.body ?? {}
+        assert.deepInclude(Array.isArray(changes) ? changes.at(-1) : undefined, { name: `seen-${round}` })
+        next = Number(behind)
+      }
+      await closeAll()
+    })
+
+    it("has numbers of each worker, by its label", async () => {
+      const ends = await pair("walter")
+      const before = await committedBy(metricsPort)
+      for (const [end, times] of [[ends[0], 3], [ends[1], 2]] as const) {
+        for (let index = 0; index < times; index++) {
+          await end?.ask("Write", { id: 1, body: { name: "counted" }, data: Buffer.from("x") })
+        }
+      }
+      const after = await committedBy(metricsPort)
+      const counts = [...after].map(([worker, count]) => count - (before.get(worker) ?? 0))
+      assert.deepStrictEqual(counts.toSorted(), [2, 3])
       await closeAll()
     })
 
@@ -231,6 +277,33 @@ for (const [kind, databaseUrl] of Object.entries(kinds)) {
 
     // The same on either database, and each start takes seconds.
     if (kind !== "embedded") return
+
+    it("slows a user down who is too fast on both together", async () => {
+      const ends = await pair("rita")
+      // A burst is what half a minute allows.
+      await configure({ max_connections: MAX_CONNECTIONS, request_rate: 10, registration: "closed" })
+      server.child.kill("SIGHUP")
+      const refused = async () => {
+        const client = await RawClient.open(server.port)
+        const { header } = await client.ask("Register", {
+          id: 1,
+          auth: { identity: "late", password: "correct horse" }
+        })
+        client.close()
+        return header.code === "2:reg"
+      }
+      await until(async () => await refused() && await refused(), (both) => both)
+      const begun = performance.now()
+      // Each by itself stays below it.
+      await Promise.all(ends.map(async ({ ask }) => {
+        for (let index = 0; index < 170; index++) await ask("QueryUser", { id: index, body: {} })
+      }))
+      assert.isAbove(performance.now() - begun, 1500)
+      await configure({ max_connections: MAX_CONNECTIONS })
+      server.child.kill("SIGHUP")
+      await until(async () => await refused() || await refused(), (any) => !any)
+      await closeAll()
+    })
 
     it("keeps what was acknowledged when it is told to stop under load, and exits with 0", async () => {
       const ends = await pair("alice")
