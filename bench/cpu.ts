@@ -1,5 +1,6 @@
 /** CPU time of processes, by Linux's count; what a busy machine leaves comparable. Elsewhere there is none. */
 import { readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 
 const TICKS_PER_SECOND = 100
 
@@ -35,4 +36,12 @@ export const threadsOf = (pid: number): ReadonlyMap<string, number> => {
     // A thread that has ended meanwhile; or another system.
   }
   return seconds
+}
+
+/** CPU seconds of a PostgreSQL on this machine: of the server, its backends, and those that have ended. */
+export const cpuOfPostgres = (url: string): number => {
+  const folder = decodeURIComponent(/host=(.*)$/.exec(url)?.[1] ?? "")
+  const pid = readFileSync(join(folder, "data", "postmaster.pid"), "utf8").split("\n")[0] ?? ""
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean)
+  return [pid, ...children].reduce((total, one) => total + cpuOf(Number(one)), 0)
 }

@@ -12,7 +12,7 @@ import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { RawClient, requestBytes } from "../test/support/RawClient.ts"
 import * as TestPostgres from "../test/support/TestPostgres.ts"
-import { cpuOf } from "./cpu.ts"
+import { cpuOf, cpuOfPostgres } from "./cpu.ts"
 import { type FipProcess, program, startFip } from "./FipProcess.ts"
 import { pump } from "./requests.ts"
 import { command, median } from "./Timing.ts"
@@ -277,14 +277,6 @@ const compare = async (folder: string, rounds: number, files: number, databases:
     for (const store of stores) await close(store)
     await rm(folder, { recursive: true, force: true })
   }
-}
-
-/** CPU seconds of a PostgreSQL on this machine: of the server, its backends, and those that have ended. */
-const cpuOfPostgres = (url: string): number => {
-  const folder = decodeURIComponent(/host=(.*)$/.exec(url)?.[1] ?? "")
-  const pid = readFileSync(join(folder, "data", "postmaster.pid"), "utf8").split("\n")[0] ?? ""
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean)
-  return [pid, ...children].reduce((total, one) => total + cpuOf(Number(one)), 0)
 }
 
 const postgres = Effect.map(TestPostgres.newDurableServer, (url): Database => ({
