@@ -95,6 +95,9 @@ const copySparse = async (from: string, to: string): Promise<void> => {
   if (end < bytes.length) await truncate(to, bytes.length)
 }
 
+/** False where there are no links, as from one file system to another. */
+const isLinked = (from: string, to: string): Promise<boolean> => link(from, to).then(() => true, () => false)
+
 /**
  * Puts an embedded database with all tables into a server's data folder, which saves it initdb and the migrations at its
  * first start.
@@ -107,8 +110,7 @@ const seedDataDir = async (dataDir: string): Promise<void> => {
     const source = join(entry.parentPath, entry.name)
     const path = relative(from, source)
     if (entry.isDirectory()) await mkdir(join(to, path), { mode: 0o700 })
-    else if (isPattern(path)) await link(source, join(to, path))
-    else await copySparse(source, join(to, path))
+    else if (!isPattern(path) || !await isLinked(source, join(to, path))) await copySparse(source, join(to, path))
   }
 }
 
