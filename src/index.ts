@@ -60,6 +60,8 @@ export {
   type ContentOptions,
   type DownloadOptions,
   type FileInput,
+  type FileToDownload,
+  type FileToUpload,
   FipClient,
   type FipClientShape,
   type ListEntry,

@@ -14,7 +14,8 @@
  * **Gotchas**
  *
  * A connection is open until `close`; with `await using` that is the end of the block. `for await` over `read` or `watch`
- * may be left at any time by `break`.
+ * may be left at any time by `break`. An `AbortSignal` ends what runs in the middle and throws the signal's `reason`:
+ * given to `connect` it is for all that is done, and `fip.until(signal)` for some of it.
  *
  * **Example** (Writing and reading a file)
  *

@@ -7,7 +7,6 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { FipClient } from "../src/index.ts"
 import { connect, ConnectError, FileFailed, type Fip, LocalFileError, NotLoggedIn, Refusal } from "../src/promise.ts"
-import { FileName } from "../src/protocol/FileName.ts"
 import { UploadId } from "../src/protocol/Identity.ts"
 import { clientMethodOf, requestNames } from "../src/protocol/Request.ts"
 import { layerTest, TEST_PASSWORD, TestServer } from "../src/testing.ts"
@@ -23,8 +22,6 @@ const connected = Effect.fnUntraced(function*(username: string) {
     (fip) => Effect.promise(fip.close)
   )
 })
-
-const refOf = (name: string) => ({ owner: undefined, name: FileName.make(name) })
 
 const use = <A>(username: string, program: (fip: Fip) => Promise<A>) =>
   Effect.flatMap(connected(username), (fip) => Effect.promise(() => program(fip)))
@@ -96,7 +93,7 @@ describe("the library", () => {
       Effect.gen(function*() {
         const client = yield* FipClient
         const fip = yield* connected("same_user")
-        assert.sameMembers(Object.keys(fip), [...Object.keys(client), "close"])
+        assert.sameMembers(Object.keys(fip), [...Object.keys(client), "close", "until"])
         assert.includeMembers(Object.keys(fip), requestNames.flatMap((name) => clientMethodOf(name)?.name ?? []))
       }))
 
@@ -108,15 +105,17 @@ describe("the library", () => {
           for (const name of names) await writeFile(join(folder, name), name.repeat(10))
           const moved: Array<number> = []
           const up = await fip.uploadMany(
-            names.map((name) => ({ local: join(folder, name), file: refOf(name) })),
+            names.map((name) => ({ local: join(folder, name), file: name })),
             { onMoved: async (files) => void moved.push(...files.map(({ index }) => index)) }
           )
           assert.deepStrictEqual([up.map(({ size }) => size), moved.toSorted()], [[10, 10], [0, 1]])
-          await fip.downloadMany(names.map((name) => ({ local: join(folder, `${name}.copy`), file: refOf(name) })))
+          await fip.downloadMany(names.map((name) => ({ local: join(folder, `${name}.copy`), file: name })))
           assert.strictEqual(await readFile(join(folder, "b.copy"), "utf8"), "bbbbbbbbbb")
-          const lost = await failure(fip.downloadMany([{ local: join(folder, "c"), file: refOf("c") }]))
+          const lost = await failure(fip.downloadMany([{ local: join(folder, "c"), file: "c" }]))
           if (!(lost instanceof FileFailed && lost.cause instanceof Refusal)) return assert.fail(String(lost))
           assert.strictEqual(lost.cause.code, "2:nf")
+          const unnamed = await failure(fip.uploadMany([{ local: join(folder, "a"), file: "../a" }]))
+          assert.match(String(unnamed), /\.\.\/a: /)
 
           const notes = await fip.transferNotes(["mine"])
           await notes?.begin({ done: 0 })
@@ -196,6 +195,7 @@ describe("the library", () => {
 
           const controller = new AbortController()
           const { signal } = controller
+          const reason = new Error("enough")
           await using other = await connect({
             ...clientOptions,
             username: "watch_user",
@@ -203,11 +203,41 @@ describe("the library", () => {
             signal
           })
           const ended = failure((async () => {
-            for await (const _ of other.watch({ onReady: () => controller.abort() })) assert.fail("nothing happens")
+            for await (const _ of other.watch({ onReady: () => controller.abort(reason) })) {
+              assert.fail("nothing happens")
+            }
           })())
-          await ended
-          await failure(other.queryUser())
+          assert.strictEqual(await ended, reason)
+          assert.strictEqual(await failure(other.queryUser()), reason)
         })
+      }))
+
+    it.effect("ends an upload and a download in the middle when their own signal is aborted, and nothing else", () =>
+      use("until_user", async (fip) => {
+        const chunk = new Uint8Array(1024 * 1024).fill(7)
+        const controller = new AbortController()
+        let produced = 0
+        const endless = (async function*() {
+          for (;; produced += 1) {
+            if (produced === 8) controller.abort()
+            yield chunk
+          }
+        })()
+        const ended = failure(fip.until(controller.signal).write("endless", endless))
+        assert.strictEqual(await ended, controller.signal.reason)
+        // What had arrived is given back, and nobody asks for more.
+        const seen = produced
+        assert.deepStrictEqual(await fip.queryUploads(), { uploads: [] })
+        assert.strictEqual(produced, seen)
+        assert.deepStrictEqual(await collect(fip.list()), [])
+
+        await fip.write("large", Buffer.alloc(12 * chunk.length))
+        const second = new AbortController()
+        const read = failure((async () => {
+          for await (const _ of fip.until(second.signal).read("large")) second.abort("enough")
+        })())
+        assert.strictEqual(await read, "enough")
+        assert.strictEqual((await fip.queryFile("large")).size, 12 * chunk.length)
       }))
 
     it.effect("connects to the server of a profile, with the session that is kept for it", () =>

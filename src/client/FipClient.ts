@@ -21,7 +21,14 @@ import type { RetryPolicy } from "./Retry.ts"
 export type { ContentOptions, ReadOptions, WriteOptions } from "./methods/files.ts"
 export type { ContentInput, FileInput, ShareableInput } from "./methods/inputs.ts"
 export type { ActivityOptions, ListEntry, ListOptions, WatchOptions } from "./methods/queries.ts"
-export type { DownloadOptions, OnProgress, Transferred, UploadOptions } from "./methods/transfers.ts"
+export type {
+  DownloadOptions,
+  FileToDownload,
+  FileToUpload,
+  OnProgress,
+  Transferred,
+  UploadOptions
+} from "./methods/transfers.ts"
 export type { RetryPolicy } from "./Retry.ts"
 export type { SessionIdentity } from "./Session.ts"
 

@@ -10,10 +10,11 @@ import { Effect, Exit, Layer, Option, Redacted, Scope, Stream } from "effect"
 import { Refusal } from "../protocol/Refusal.ts"
 import type { ReadHead, ResultOf, Written } from "../protocol/Request.ts"
 import * as ClientErrors from "./ClientError.ts"
-import { FileFailed, type FileSetOptions, type FileToFetch, type FileToSend, type MovedFile } from "./fileSetTypes.ts"
+import { FileFailed, type FileSetOptions, type MovedFile } from "./fileSetTypes.ts"
 import { type ClientOptions, FipClient, type FipClientShape } from "./FipClient.ts"
 import type { ReadOptions, WriteOptions } from "./methods/files.ts"
 import type { ContentInput, FileInput } from "./methods/inputs.ts"
+import type { FileToDownload, FileToUpload } from "./methods/transfers.ts"
 import type { SessionIdentity } from "./Session.ts"
 
 /** A server whose key is not known yet. */
@@ -30,7 +31,10 @@ export interface ConnectOptions extends Omit<ClientOptions, "confirmTrust" | "ho
   readonly confirmTrust?:
     | ((server: AskedAbout) => boolean | Promise<boolean>)
     | undefined
-  /** Ends all that runs, and what is begun after it, when it is aborted. The connection stays until it is closed. */
+  /**
+   * Ends all that runs, and what is begun after it, when it is aborted: both throw its `reason`. The connection stays
+   * until it is closed. `until` is the same for some of what is done with it.
+   */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -110,12 +114,12 @@ export interface OwnMethods extends AsyncDisposable {
    * their order. The first failure ends the others (`FileFailed`); what has arrived by then stays.
    */
   readonly uploadMany: (
-    files: ReadonlyArray<FileToSend>,
+    files: ReadonlyArray<FileToUpload>,
     options?: SetOptions
   ) => Promise<ReadonlyArray<Written>>
   /** Fetches files into folders that are there, in the same way. */
   readonly downloadMany: (
-    files: ReadonlyArray<FileToFetch>,
+    files: ReadonlyArray<FileToDownload>,
     options?: SetOptions
   ) => Promise<ReadonlyArray<Written>>
   /**
@@ -123,6 +127,12 @@ export interface OwnMethods extends AsyncDisposable {
    * has them.
    */
   readonly transferNotes: (key: ReadonlyArray<string>) => Promise<Notes | undefined>
+
+  /**
+   * The same client on the same connection, for what is to end when the signal is aborted: that throws its `reason`. What
+   * was asked elsewhere goes on.
+   */
+  readonly until: (signal: AbortSignal) => Fip
 
   /** Closes the connection. The session lives on at the server until `logout`, or its expiry. Idempotent. */
   readonly close: () => Promise<void>
@@ -181,15 +191,6 @@ const setOptionsOf = ({ onMoved, ...others }: SetOptions = {}): FileSetOptions =
 /** Connects to `host`, to the server of `profile`, or without either of the default profile; logs in as `username`. */
 export const connect = async (options: ConnectOptions): Promise<Fip> => {
   const { confirmTrust, host, password, profile, signal, username, ...others } = options
-  const run = <A, E>(effect: Effect.Effect<A, E>): Promise<A> => Effect.runPromise(effect, { signal })
-  const iterate = <A, E>(stream: Stream.Stream<A, E>): AsyncIterable<A> =>
-    Stream.toAsyncIterable(signal === undefined ? stream : Stream.interruptWhen(stream, untilAborted(signal)))
-  const contentOf = (stream: Stream.Stream<Uint8Array, ClientErrors.TransferError>): Content => ({
-    [Symbol.asyncIterator]: () => iterate(stream)[Symbol.asyncIterator](),
-    text: () => run(Stream.mkString(Stream.decodeText(stream))),
-    bytes: () => run(Stream.mkUint8Array(stream))
-  })
-
   const scope = Scope.makeUnsafe()
   const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
   const rest = {
@@ -204,63 +205,84 @@ export const connect = async (options: ConnectOptions): Promise<Fip> => {
     if (username !== undefined) yield* client.login(username, Redacted.make(password ?? ""))
     return client
   })
-  const client = await run(Effect.onError(open, () => Scope.close(scope, Exit.void)))
+  const client = await runnerOf(signal).run(Effect.onError(open, () => Scope.close(scope, Exit.void)))
 
-  const transferNotes: Fip["transferNotes"] = async (key) => {
-    const own = await Effect.runPromise(Scope.fork(scope))
-    const close = () => Effect.runPromise(Scope.close(own, Exit.void))
-    const journal = await run(
-      Effect.onError(Scope.provide(client.transferNotes(key), own), () => Effect.promise(close))
-    )
-    if (journal === undefined) {
-      await close()
-      return undefined
+  const view = (own: AbortSignal | undefined): Fip => {
+    const runner = runnerOf(own)
+    const { iterate, run } = runner
+    const contentOf = (stream: Stream.Stream<Uint8Array, ClientErrors.TransferError>): Content => ({
+      [Symbol.asyncIterator]: () => iterate(stream)[Symbol.asyncIterator](),
+      text: () => run(Stream.mkString(Stream.decodeText(stream))),
+      bytes: () => run(Stream.mkUint8Array(stream))
+    })
+
+    const transferNotes: Fip["transferNotes"] = async (key) => {
+      const notes = await Effect.runPromise(Scope.fork(scope))
+      const close = () => Effect.runPromise(Scope.close(notes, Exit.void))
+      const journal = await run(
+        Effect.onError(Scope.provide(client.transferNotes(key), notes), () => Effect.promise(close))
+      )
+      if (journal === undefined) {
+        await close()
+        return undefined
+      }
+      const { add, begin, found, remove } = journal
+      return {
+        found,
+        begin: (line) => run(begin(line)),
+        add,
+        remove: () => run(remove),
+        close,
+        [Symbol.asyncDispose]: close
+      }
     }
-    const { add, begin, found, remove } = journal
+
     return {
-      found,
-      begin: (line) => run(begin(line)),
-      add,
-      remove: () => run(remove),
+      ...promised(client, runner),
+      session: () => run(Effect.map(client.session, Option.getOrUndefined)),
+      register: (username, password, options) => run(client.register(username, Redacted.make(password), options)),
+      login: (username, password) => run(client.login(username, Redacted.make(password))),
+      changePassword: (current, next, options) =>
+        run(client.changePassword(Redacted.make(current), Redacted.make(next), options)),
+      deleteUser: (username, password) => run(client.deleteUser(username, Redacted.make(password))),
+
+      create: (file, content = "") => run(client.create(file, inputOf(content))),
+      write: (file, content, options) => run(client.write(file, inputOf(content), options)),
+      replace: (file, content, options) => run(client.replace(file, inputOf(content), options)),
+      append: (file, content, options) => run(client.append(file, inputOf(content), options)),
+      patch: (file, position, content, options) => run(client.patch(file, position, inputOf(content), options)),
+      open: async (file, options) => {
+        const { content, head } = await run(client.open(file, options))
+        return { head, content: contentOf(content) }
+      },
+      read: (file, options) => contentOf(client.read(file, options)),
+
+      uploadMany: (files, options) => run(client.uploadMany(files, setOptionsOf(options))),
+      downloadMany: (files, options) => run(client.downloadMany(files, setOptionsOf(options))),
+      transferNotes,
+
+      until: (signal) => view(own === undefined ? signal : AbortSignal.any([own, signal])),
       close,
       [Symbol.asyncDispose]: close
     }
   }
-
-  return {
-    ...promised(client, { run, iterate }),
-    session: () => run(Effect.map(client.session, Option.getOrUndefined)),
-    register: (username, password, options) => run(client.register(username, Redacted.make(password), options)),
-    login: (username, password) => run(client.login(username, Redacted.make(password))),
-    changePassword: (current, next, options) =>
-      run(client.changePassword(Redacted.make(current), Redacted.make(next), options)),
-    deleteUser: (username, password) => run(client.deleteUser(username, Redacted.make(password))),
-
-    create: (file, content = "") => run(client.create(file, inputOf(content))),
-    write: (file, content, options) => run(client.write(file, inputOf(content), options)),
-    replace: (file, content, options) => run(client.replace(file, inputOf(content), options)),
-    append: (file, content, options) => run(client.append(file, inputOf(content), options)),
-    patch: (file, position, content, options) => run(client.patch(file, position, inputOf(content), options)),
-    open: async (file, options) => {
-      const { content, head } = await run(client.open(file, options))
-      return { head, content: contentOf(content) }
-    },
-    read: (file, options) => contentOf(client.read(file, options)),
-
-    uploadMany: (files, options) => run(client.uploadMany(files, setOptionsOf(options))),
-    downloadMany: (files, options) => run(client.downloadMany(files, setOptionsOf(options))),
-    transferNotes,
-
-    close,
-    [Symbol.asyncDispose]: close
-  }
+  return view(signal)
 }
 
-/** Ends when the signal is aborted. */
-const untilAborted = (signal: AbortSignal): Effect.Effect<void> =>
+/** Fails with its reason when the signal is aborted. */
+const aborted = (signal: AbortSignal): Effect.Effect<never, unknown> =>
   Effect.callback((resume) => {
-    const abort = () => resume(Effect.interrupt)
+    const abort = () => resume(Effect.fail(signal.reason))
     if (signal.aborted) return abort()
     signal.addEventListener("abort", abort, { once: true })
     return Effect.sync(() => signal.removeEventListener("abort", abort))
   })
+
+const runnerOf = (signal: AbortSignal | undefined): Runner =>
+  signal === undefined ? { run: Effect.runPromise, iterate: Stream.toAsyncIterable } : {
+    run: (effect) =>
+      Effect.runPromise(
+        Effect.suspend(() => signal.aborted ? aborted(signal) : Effect.raceFirst(effect, aborted(signal)))
+      ),
+    iterate: (stream) => Stream.toAsyncIterable(Stream.interruptWhen(stream, aborted(signal)))
+  }

@@ -3,6 +3,7 @@ import { Data, type Effect } from "effect"
 import { type FileRef, formatFileRef } from "../protocol/FileName.ts"
 import type { Written } from "../protocol/Request.ts"
 import type { TransferError } from "./ClientError.ts"
+import type { FileInput } from "./methods/inputs.ts"
 import type { OnProgress } from "./methods/transfers.ts"
 
 /** A file to send: what becomes of it there, `write` unless given, and the version that it must have for that. */
@@ -22,11 +23,11 @@ export interface FileToFetch {
 
 /** One of several files could not be moved. */
 export class FileFailed extends Data.TaggedError("FileFailed")<{
-  readonly file: FileRef
+  readonly file: FileInput
   readonly cause: TransferError
 }> {
   override get message(): string {
-    return `${formatFileRef(this.file)}: ${this.cause.message}`
+    return `${typeof this.file === "string" ? this.file : formatFileRef(this.file)}: ${this.cause.message}`
   }
 }
 

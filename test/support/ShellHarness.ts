@@ -9,10 +9,11 @@ import { Writable } from "node:stream"
 import { type ClientLayer, openShell, type ShellInput, type ShellOptions } from "../../src/cli/shell/openShell.ts"
 import { Output } from "../../src/cli/shell/Output.ts"
 import type { TransferError } from "../../src/client/ClientError.ts"
-import { FileFailed, type FileSetOptions, type FileToFetch } from "../../src/client/fileSetTypes.ts"
+import { FileFailed, type FileSetOptions } from "../../src/client/fileSetTypes.ts"
 import type {
   ClientOptions,
   ContentInput,
+  FileInput,
   FipClientShape,
   OnProgress,
   ShareableInput
@@ -63,7 +64,7 @@ const given = (options: object | undefined): ReadonlyArray<unknown> =>
   Object.values(said(options)).length === 0 ? [] : [said(options)]
 
 /** Many files as single ones: by whatever a test says that those do. */
-const eachOf = <F extends Pick<FileToFetch, "file">>(
+const eachOf = <F extends { readonly file: FileInput }>(
   files: ReadonlyArray<F>,
   options: FileSetOptions | undefined,
   move: (file: F, onProgress: OnProgress) => Effect.Effect<Written, TransferError>

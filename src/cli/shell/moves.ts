@@ -5,7 +5,7 @@
 import { Context, Effect, Result } from "effect"
 import type { LocalFileError } from "../../client/ClientError.ts"
 import type { FileFailed } from "../../client/fileSetTypes.ts"
-import { FipClient, type OnProgress } from "../../client/FipClient.ts"
+import { type FileInput, FipClient, type OnProgress } from "../../client/FipClient.ts"
 import { type FileRef, formatFileRef } from "../../protocol/FileName.ts"
 import type { Written } from "../../protocol/Request.ts"
 import { type ExitStatus, failureOf, InnerFailed, TransferFailed } from "./Failure.ts"
@@ -85,8 +85,13 @@ export const moveAll = Effect.fnUntraced(function*(moves: ReadonlyArray<Move>, o
       ? client.uploadMany(some.map((one) => ({ mode: "write" as const, ...one })), set)
       : client.downloadMany(some, set)
   }
-  const failed = (error: FileFailed) =>
-    new TransferFailed({ file: formatFileRef(error.file), moved: progress.moved, goesOn: true, cause: error.cause })
+  const failed = ({ cause, file }: FileFailed) =>
+    new TransferFailed({
+      file: typeof file === "string" ? file : formatFileRef(file),
+      moved: progress.moved,
+      goesOn: true,
+      cause
+    })
   const statuses: Array<ExitStatus> = []
   const moveWhatMoves = Effect.gen(function*() {
     let left = moves
@@ -108,4 +113,4 @@ export const moveAll = Effect.fnUntraced(function*(moves: ReadonlyArray<Move>, o
   })
 })
 
-const isFile = (a: FileRef, b: FileRef): boolean => a.name === b.name && a.owner === b.owner
+const isFile = (a: FileRef, b: FileInput): boolean => typeof b !== "string" && a.name === b.name && a.owner === b.owner

@@ -5,7 +5,7 @@ import type { ResultOf, UploadMode, Written } from "../../protocol/Request.ts"
 import type { RequestError, TransferError } from "../ClientError.ts"
 import { download } from "../Download.ts"
 import { downloadMany, uploadMany } from "../FileSet.ts"
-import type { FileFailed, FileSetOptions, FileToFetch, FileToSend } from "../fileSetTypes.ts"
+import { FileFailed, type FileSetOptions, type FileToFetch, type FileToSend } from "../fileSetTypes.ts"
 import type { Journal } from "../Journal.ts"
 import { upload } from "../Transfer.ts"
 import type { WriteOptions } from "./files.ts"
@@ -41,6 +41,24 @@ export interface Transferred extends Written {
   readonly sha256: Exclude<Written["sha256"], undefined>
 }
 
+/** A file to send, named as everywhere. */
+export interface FileToUpload extends Omit<FileToSend, "file"> {
+  readonly file: FileInput
+}
+
+/** A file to fetch, named as everywhere. */
+export interface FileToDownload extends Omit<FileToFetch, "file"> {
+  readonly file: FileInput
+}
+
+/** Where each of several files is. */
+const namedAll = <F extends { readonly file: FileInput }>(files: ReadonlyArray<F>) =>
+  Effect.forEach(files, (one) =>
+    refOf(one.file).pipe(
+      Effect.map((file) => ({ ...one, file })),
+      Effect.mapError((cause) => new FileFailed({ file: one.file, cause }))
+    ))
+
 export interface TransferMethods {
   /**
    * Sends a local file. Constant memory, any size; what arrives is proven on both ends. One that is interrupted is taken
@@ -62,7 +80,7 @@ export interface TransferMethods {
    * their order. The first failure ends the others; what has arrived by then stays.
    */
   readonly uploadMany: (
-    files: ReadonlyArray<FileToSend>,
+    files: ReadonlyArray<FileToUpload>,
     options?: FileSetOptions
   ) => Effect.Effect<ReadonlyArray<Written>, FileFailed>
   /**
@@ -70,7 +88,7 @@ export interface TransferMethods {
    * on disk. The results are in their order. The first failure ends the others; what has arrived by then stays.
    */
   readonly downloadMany: (
-    files: ReadonlyArray<FileToFetch>,
+    files: ReadonlyArray<FileToDownload>,
     options?: FileSetOptions
   ) => Effect.Effect<ReadonlyArray<Written>, FileFailed>
   /** Gives an upload up that is not finished: what has arrived of it is dropped. */
@@ -87,8 +105,8 @@ export const transferMethods = (parts: ClientParts): TransferMethods => ({
   upload: (localPath, file, options) => Effect.flatMap(refOf(file), (file) => upload(parts, localPath, file, options)),
   download: (file, localPath, options) =>
     Effect.flatMap(refOf(file), (file) => download(parts, file, localPath, options)),
-  uploadMany: (files, options) => uploadMany(parts, files, options),
-  downloadMany: (files, options) => downloadMany(parts, files, options),
+  uploadMany: (files, options) => Effect.flatMap(namedAll(files), (files) => uploadMany(parts, files, options)),
+  downloadMany: (files, options) => Effect.flatMap(namedAll(files), (files) => downloadMany(parts, files, options)),
   abortUpload: (upload) => parts.api.call("UploadAbort", { upload_id: upload }),
 
   transferNotes: (key) =>
