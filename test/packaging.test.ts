@@ -36,13 +36,15 @@ describe("packaging/fip.service", () => {
       )
       writeFileSync(unit, here)
       const verified = spawnSync("systemd-analyze", ["verify", unit], { encoding: "utf8" })
-      assert.deepStrictEqual([verified.status, verified.stderr], [0, ""])
+      // It may have something to say of the machine, too.
+      const said = verified.stderr.split("\n").filter((line) => line.includes("fip.service"))
+      assert.deepStrictEqual([verified.status, said], [0, []])
       const judged = spawnSync("systemd-analyze", ["security", "--offline=true", "--no-pager", unit], {
         encoding: "utf8"
       })
       const [, exposure] = /exposure level for fip\.service: ([\d.]+)/.exec(judged.stdout) ?? []
-      const [, said] = /an exposure of ([\d.]+)/.exec(read("docs/operations.md")) ?? []
-      assert.isAtMost(Number(exposure), Number(said))
+      const [, promised] = /an exposure of ([\d.]+)/.exec(read("docs/operations.md")) ?? []
+      assert.isAtMost(Number(exposure), Number(promised))
     } finally {
       rmSync(folder, { recursive: true })
     }
