@@ -2,7 +2,7 @@
  * DELETE: one file at once; several, what a pattern matches or a folder only when all of it is known. What is named
  * without being spelled out is shown, and deleted when somebody says so: a person, or `--yes`.
  */
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { Argument, Flag } from "effect/cli"
 import { FipClient } from "../../../client/FipClient.ts"
 import { type FileRef, formatFileRef, parseFileRef } from "../../../protocol/FileName.ts"
@@ -39,13 +39,13 @@ const isThere = Effect.fnUntraced(function*(file: FileRef) {
   )
 })
 
-/** The words, of which a second and last one may be the owner of the first; never by a guess. */
-const sourcesOf = Effect.fnUntraced(function*(first: string, more: ReadonlyArray<string>) {
+/** The words, of which a second and last one may be the owner of the first: of one file for certain, else never by a guess. */
+const sourcesOf = Effect.fnUntraced(function*(first: string, more: ReadonlyArray<string>, isOne: boolean) {
   const sources = yield* Effect.forEach([first, ...more], sourceOf)
   const [file, last] = sources
   if (file === undefined || last === undefined || sources.length !== 2 || file.text.startsWith("~")) return sources
   if (!isUsername(last.text)) return sources
-  if (!(yield* isThere(yield* refHere(last.text)))) return [ownedBy(file, last.text)]
+  if (isOne || !(yield* isThere(yield* refHere(last.text)))) return [ownedBy(file, last.text)]
   return yield* new UsageError({
     message: `"${last.text}" may be a file or a user: write ./${last.text}, or ~${last.text}/${file.text}`
   })
@@ -151,7 +151,7 @@ const remove = shellCommand({
   run: Effect.fnUntraced(function*({ dryRun, file, ifVersion, more, recursive, yes }) {
     const sources: Array<Source> = []
     let isPattern = false
-    for (const source of yield* sourcesOf(file, more)) {
+    for (const source of yield* sourcesOf(file, more, Option.isSome(ifVersion))) {
       const matches = yield* isRemotePattern(source)
       // A file of just that name is all that is meant.
       sources.push(matches ? source : { ...source, pattern: quoteGlob(source.text) })
@@ -162,7 +162,7 @@ const remove = shellCommand({
     if (first !== undefined && sources.length === 1 && !isPattern && !isFolder && !recursive && !dryRun) {
       return yield* one(first, ifVersion)
     }
-    if (ifVersion._tag === "Some") return yield* new UsageError({ message: "--if-version is for one file" })
+    if (Option.isSome(ifVersion)) return yield* new UsageError({ message: "--if-version is for one file" })
     return yield* several(sources, { recursive, dryRun, asks: !yes && (recursive || isPattern) })
   })
 })
