@@ -34,7 +34,7 @@ const LINES: ReadonlyArray<readonly [line: string, call: Call]> = [
   ["PATCH notes.txt x --position 0", ["patch", "notes.txt", 0, "x", {}]],
   ["PATCH --position 4 notes.txt x", ["patch", "notes.txt", 4, "x", {}]],
   ["DELETE notes.txt", ["delete", "notes.txt", {}]],
-  ["DELETE notes.txt bob_jones --if-version 2", ["delete", "~bob_jones/notes.txt", { expectedVersion: 2 }]],
+  ["DELETE ~bob_jones/notes.txt --if-version 2", ["delete", "~bob_jones/notes.txt", { expectedVersion: 2 }]],
   ["RENAME notes.txt docs/b.txt", ["rename", "notes.txt", "docs/b.txt"]],
   ["COPY ~bob_jones/a.txt b.txt", ["copy", "~bob_jones/a.txt", "b.txt"]],
   ["RESTORE notes.txt --version 3", ["restore", "notes.txt", 3]],
