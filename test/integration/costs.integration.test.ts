@@ -8,7 +8,7 @@ import * as Statement from "effect/sql/Statement"
 import { createHash, randomBytes } from "node:crypto"
 import { Disk } from "../../src/server/files/Disk.ts"
 import { Server } from "../../src/server/Server.ts"
-import { RawClient } from "../support/RawClient.ts"
+import { RawClient, requestBytes } from "../support/RawClient.ts"
 import * as TestServer from "../support/TestServer.ts"
 
 const MIB = 1024 * 1024
@@ -112,6 +112,13 @@ it.layer(TestServer.layer().pipe(Layer.provide(counting)), {
         const read = (name: string) => costs(() => ask("Read", { name }))
 
         assert.deepStrictEqual(await costs(() => client.ask("Heartbeat", { id: ++id })), { records: 1 })
+        // What comes in one piece is answered in one: a record is a call of the system on either side.
+        const together = async () => {
+          const requests = Array.from({ length: 32 }, () => requestBytes("Heartbeat", { id: ++id }))
+          client.write(Buffer.concat(requests))
+          for (const _ of requests) await client.next()
+        }
+        assert.deepStrictEqual(await costs(together), { records: 1 })
 
         // A lookup, and in the transaction: two for locks, one for who watches, one that changes and one that adds rows.
         const written: Partial<Costs> = { statements: 6, writes: 1, syncs: 1, records: 1 }
