@@ -1,13 +1,14 @@
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
-const isTorture = (file: TestSpecification): boolean => file.moduleId.includes("/test/torture/")
+const isLong = ({ moduleId }: TestSpecification): boolean =>
+  moduleId.includes("/test/torture/") || moduleId.endsWith("/test/codeBlocks.test.ts")
 
-/** Torture takes longest by far, in a small file: begun last, it would run alone when the others have ended. */
-class TortureFirst extends BaseSequencer {
+/** What takes longest by far, in small files: begun last, it would run alone when the others have ended. */
+class LongestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
     const sorted = await super.sort(files)
-    return [...sorted.filter(isTorture), ...sorted.filter((file) => !isTorture(file))]
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
   }
 }
 
@@ -20,6 +21,6 @@ export default defineConfig({
     maxWorkers: 2,
     // Modules are loaded once for each worker, not for each file: nothing of them is changed by a test.
     isolate: false,
-    sequence: { sequencer: TortureFirst }
+    sequence: { sequencer: LongestFirst }
   }
 })

@@ -195,7 +195,7 @@ describe("code for a terminal", () => {
           })
         }
       }
-    }).pipe(Effect.scoped), 120_000)
+    }).pipe(Effect.scoped), 300_000)
 })
 
 describe("code for Nix", () => {
