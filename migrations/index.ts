@@ -25,6 +25,7 @@ import feeds from "./0015_feeds.ts"
 import attributes from "./0016_attributes.ts"
 import content from "./0019_content.ts"
 import owners from "./0020_owners.ts"
+import changesAtOnce from "./0021_changes_at_once.ts"
 
 export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, SqlClient>>> = {
   "0001_users": users,
@@ -43,5 +44,6 @@ export const migrations: Readonly<Record<string, Effect.Effect<void, SqlError, S
   "0015_feeds": feeds,
   "0016_attributes": attributes,
   "0019_content": content,
-  "0020_owners": owners
+  "0020_owners": owners,
+  "0021_changes_at_once": changesAtOnce
 }

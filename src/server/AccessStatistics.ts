@@ -12,6 +12,9 @@ import * as BatchedFlusher from "./BatchedFlusher.ts"
 import { isUnstorable } from "./database/isUnstorable.ts"
 import { ServerConfig } from "./ServerConfig.ts"
 
+/** Counts of one statement: whoever waits for the database behind them does not wait for long. */
+const READS_AT_ONCE = 128
+
 /** A session's last sign of life is written down at most so often. */
 const SEEN_EVERY_MILLIS = 60_000
 /** Sessions of which that is remembered; about a hundred bytes each. */
@@ -50,6 +53,7 @@ export class AccessStatistics extends Context.Service<AccessStatistics, {
       }
       const reads = yield* BatchedFlusher.make<Reads, Refusal>({
         ...common,
+        count: Math.min(flushCount, READS_AT_ONCE),
         name: "the counts of reads",
         write: repo.addReads,
         merging: {

@@ -25,7 +25,10 @@ export interface FlusherOptions<A, E> {
   }
   /** Records that may wait. */
   readonly capacity: number
-  /** Records of one batch, up to the last flush; so many are written without waiting for more. */
+  /**
+   * Records of one batch, up to the last flush; so many are written without waiting for more, unless they merge: the
+   * longer those wait, the fewer there are.
+   */
   readonly count: number
   readonly interval: Duration.Duration
 }
@@ -95,11 +98,14 @@ export const make = Effect.fnUntraced(function*<A, E>(
 ): Effect.fn.Return<BatchedFlusher<A>, never, Scope.Scope | ShutdownCoordinator> {
   const { begun } = yield* ShutdownCoordinator
   const { capacity, count, merging, name, write } = options
+  const enough = merging === undefined ? count : Math.max(count, Math.floor(capacity / 2))
 
   const waiting = new Map<string | number, A>()
   let failed: Array<Piece<A>> = []
   // Records in `failed`, and in the batch that is being written.
   let held = 0
+  // What waited when this round of batches began, and is not in one yet: what comes meanwhile waits for the next.
+  let due = 0
   let nextKey = 0
   let closed = false
   let written = 0
@@ -143,6 +149,7 @@ export const make = Effect.fnUntraced(function*<A, E>(
       if (records.length >= most) break
     }
     held += records.length
+    due -= records.length
     return { records, failures: 0, strikes: 0, passedBefore: passed }
   }
 
@@ -209,16 +216,14 @@ export const make = Effect.fnUntraced(function*<A, E>(
       wake = Deferred.makeUnsafe()
       yield* Deferred.await(wake)
     }
-    if (waiting.size >= count || hurried.length > 0) return
-    wakeAt = count
+    if (waiting.size >= enough || hurried.length > 0) return
+    wakeAt = enough
     wake = Deferred.makeUnsafe()
     yield* Effect.raceFirst(Deferred.await(wake), Effect.sleep(options.interval))
   })
 
-  const answerHurried = () => {
-    const answered = hurried
-    hurried = []
-    for (const one of answered) Deferred.doneUnsafe(one, Effect.void)
+  const answer = (asked: ReadonlyArray<Deferred.Deferred<void>>) => {
+    for (const one of asked) Deferred.doneUnsafe(one, Effect.void)
   }
 
   const writer = Effect.gen(function*() {
@@ -226,13 +231,17 @@ export const make = Effect.fnUntraced(function*<A, E>(
     const isLeaving = () => Deferred.isDoneUnsafe(closing)
     while (!isLeaving()) {
       yield* Effect.raceFirst(gather, leaving)
+      const asked = hurried
+      hurried = []
+      due = waiting.size
       let isPassing = true
-      while (isPassing && isLeft() && !isLeaving()) isPassing = yield* round
+      while (isPassing && (due > 0 || failed.length > 0) && !isLeaving()) isPassing = yield* round
       yield* sayDropped
-      if (!isPassing || !isLeft() || isLeaving()) answerHurried()
+      answer(asked)
       if (!isPassing) yield* Effect.raceFirst(pause(LONGEST_PAUSE_MILLIS), leaving)
     }
-    answerHurried()
+    answer(hurried)
+    hurried = []
   })
 
   yield* Effect.forkScoped(Effect.andThen(begun, Deferred.succeed(closing, undefined)))

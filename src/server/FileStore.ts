@@ -28,7 +28,7 @@ import { GracePeriods, type Ticket } from "./files/GracePeriods.ts"
 import { Listing, timestamp, toFileInfo, withAttributes } from "./files/Listing.ts"
 import { noSuchVersion } from "./files/Plan.ts"
 import { ReadMany } from "./files/ReadMany.ts"
-import { labelOf, permit, store } from "./files/Rules.ts"
+import { hasRoom, labelOf, permit, store } from "./files/Rules.ts"
 import { SegmentStore } from "./files/SegmentStore.ts"
 import { UploadRepo } from "./files/UploadRepo.ts"
 import { Uploads } from "./files/Uploads.ts"
@@ -143,8 +143,14 @@ export class FileStore extends Context.Service<FileStore, {
         let length = 0
         for (const chunk of data) length += chunk.length
         const storing = { mode, length, position: body.position, expected: body.expected_version }
-        const place = yield* locate(caller, body)
-        yield* Effect.fromResult(store(place, storing))
+        // Refused early, so that what will be refused is not stored. What can be refused for want of room alone is not
+        // looked up; all of it is decided under locks.
+        const known = mode === "write" && storing.expected === undefined
+          ? lookup.knownOwner(body.owner ?? caller.username)
+          : undefined
+        const isSure = known?.userId === caller.userId && hasRoom(known, length, 1)
+        const place = isSure ? { owner: known } : yield* locate(caller, body, lookup.locateNow)
+        if ("name" in place) yield* Effect.fromResult(store(place, storing))
         const location = length === 0 ? undefined : yield* segments.append(data, length)
         return yield* committer.commit({
           _tag: "Store",
@@ -159,7 +165,7 @@ export class FileStore extends Context.Service<FileStore, {
             : spansOf(location.segment, location.offset, length, checksumsOf(data, length)),
           attributes: body.attributes,
           upload: undefined
-        })
+        }).pipe(Effect.tapError(() => Effect.sync(() => lookup.forgetOwner(place.owner.userId))))
       })
 
       const put = (...[mode, caller, body, data]: Parameters<typeof storeInline>): Effect.Effect<Written, Refusal> =>

@@ -108,6 +108,28 @@ const steps: fc.Arbitrary<Array<Step>> = fc.array(
 )
 
 describe("batched flushes", () => {
+  it.effect("come once in an interval, also while records come without end", () =>
+    run(Effect.scoped(Effect.gen(function*() {
+      const batches: Array<number> = []
+      let offer = (_: Item): boolean => false
+      let id = 100
+      const { flusher } = yield* start({
+        ...makeSink(),
+        // One comes while another is written, as it does on a server that is busy.
+        write: (records) =>
+          Effect.sync(() => {
+            batches.push(records.length)
+            offer(item(id++))
+          })
+      })
+      offer = flusher.offer
+      for (const one of items(3)) flusher.offer(one)
+      yield* TestClock.adjust(Duration.millis(1001))
+      assert.deepStrictEqual(batches, [3])
+      yield* TestClock.adjust(Duration.millis(1001))
+      assert.deepStrictEqual(batches, [3, 1])
+    }))))
+
   it.effect(
     "loses nothing that it accepted, writes nothing that it refused, and ends in time, in random histories",
     () =>

@@ -5,12 +5,14 @@
  * is as new as anything that any server on the database has acknowledged (Coherence).
  */
 import { Clock, Context, Effect, Layer } from "effect"
+import type { Username } from "../../protocol/Identity.ts"
 import type { Refusal } from "../../protocol/Refusal.ts"
 import { FileRepo, type Located, type LocateRequest } from "../files/FileRepo.ts"
+import type { Owner } from "../files/Rules.ts"
 import { Metrics } from "../metrics/Metrics.ts"
 import { Coherence } from "./Coherence.ts"
 import { FileMetadata } from "./FileMetadata.ts"
-import { contentOf } from "./tags.ts"
+import { contentOf, userOf } from "./tags.ts"
 
 export interface CacheCounters {
   readonly hits: number
@@ -30,6 +32,14 @@ export class FileLookup extends Context.Service<FileLookup, {
   readonly locateMany: (
     requests: ReadonlyArray<LocateRequest>
   ) => Effect.Effect<ReadonlyArray<Located | undefined>, Refusal>
+  /** From the database, always; what it says is kept for those who ask next. */
+  readonly locateNow: (request: LocateRequest) => Effect.Effect<Located | undefined, Refusal>
+  /**
+   * An owner, when they are in memory. For what they have used this is no more than a guess: whoever was refused after
+   * it calls `forgetOwner`.
+   */
+  readonly knownOwner: (owner: Username) => Owner | undefined
+  readonly forgetOwner: (ownerId: number) => void
   /** Something about the content of a file was learnt that does not change it. */
   readonly forget: (fileId: number) => void
   readonly counters: () => Readonly<Record<"users" | "files" | "rights", CacheCounters>>
@@ -102,6 +112,10 @@ export class FileLookup extends Context.Service<FileLookup, {
             const found = metadata.find(request, clock.currentTimeMillisUnsafe())
             return found === undefined ? ask(request) : Effect.succeed(found)
           }),
+        locateNow: (request) => Effect.suspend(() => coherence.isTrusted() ? ask(request) : repo.locate(request)),
+        knownOwner: (owner) =>
+          coherence.isTrusted() ? metadata.owner(owner, clock.currentTimeMillisUnsafe()) : undefined,
+        forgetOwner: (ownerId) => metadata.drop([userOf(ownerId)]),
         forget: (fileId) => metadata.drop([contentOf(fileId)]),
         counters: () => kept
       })

@@ -6,6 +6,7 @@
  * Whether any of it may be used is not decided here (Coherence).
  */
 import type { FileName } from "../../protocol/FileName.ts"
+import type { Username } from "../../protocol/Identity.ts"
 import type { Role } from "../../protocol/Permission.ts"
 import type { Extent } from "../files/Extent.ts"
 import { EXTENTS_PER_BATCH, type Located, type LocateRequest } from "../files/FileRepo.ts"
@@ -110,6 +111,11 @@ export class FileMetadata {
     return right === undefined ? undefined : { ...found, role: right.role, roleUntil: right.until }
   }
 
+  /** An owner; what they have used may be older. */
+  owner(name: Username, now: number): Owner | undefined {
+    return this.users.get(name.toLowerCase(), now)
+  }
+
   /** To be called before the database is asked. */
   begin(): Fill {
     const fill: Fill = { dropped: new Set(), isVoid: false }
@@ -120,16 +126,16 @@ export class FileMetadata {
   /** Keeps what the database said, unless it has changed since it was asked. */
   end(fill: Fill, located: Located | undefined, now: number): void {
     this.fills.delete(fill)
-    if (fill.isVoid || located?.file === undefined) return
+    if (fill.isVoid || located === undefined) return
     const { callerId, extents, file, owner, role, roleUntil } = located
-    // Who may not see the file may ask for it again and again: the database knows at once when that changes.
-    if (role === undefined) return
-    const content = contentOf(file.fileId)
-    const whole = fileOf(file.fileId)
-    const ofOwner = ownerOf(owner.userId)
     const ofUser = userOf(owner.userId)
     const isValid = (...tags: ReadonlyArray<string>) => tags.every((tag) => !fill.dropped.has(tag))
     if (isValid(ofUser)) this.users.set(owner.username.toLowerCase(), owner, [ofUser], 200, now)
+    // Who may not see the file may ask for it again and again: the database knows at once when that changes.
+    if (file === undefined || role === undefined) return
+    const content = contentOf(file.fileId)
+    const whole = fileOf(file.fileId)
+    const ofOwner = ownerOf(owner.userId)
     const segments = extents.map(({ segment }) => segmentOf(segment))
     if (isValid(content, whole, ofOwner, ...segments)) {
       const key = fileKey(owner.userId, file.name)

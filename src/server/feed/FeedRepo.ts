@@ -2,6 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 import type { FileName, Shareable } from "../../protocol/FileName.ts"
 import type { Username } from "../../protocol/Identity.ts"
 import type { GrantRole } from "../../protocol/Permission.ts"
@@ -47,6 +48,10 @@ export class FeedRepo extends Context.Service<FeedRepo, {
    * who wait for them hear of it when it commits.
    */
   readonly add: (entries: ReadonlyArray<FeedEntry>, now: Date) => Effect.Effect<void, SqlError>
+  /** The first half of `add`, for a statement that does more; there must be entries. */
+  readonly added: (entries: ReadonlyArray<FeedEntry>, now: Date) => Fragment
+  /** The second half. */
+  readonly publish: (entries: ReadonlyArray<FeedEntry>) => Effect.Effect<void, SqlError>
   /** The last number of a user's feed; `undefined`: there is no such user. */
   readonly head: (userId: number) => Effect.Effect<number | undefined, SqlError>
   /** The next changes after a number, in order, as `readerId` may know of them. */
@@ -69,21 +74,30 @@ export class FeedRepo extends Context.Service<FeedRepo, {
     Effect.gen(function*() {
       const sql = yield* SqlClient
       const notifications = yield* Notifications
+
+      const added = (entries: ReadonlyArray<FeedEntry>, now: Date): Fragment =>
+        sql`
+          add_changes(
+            ${bigints(entries.map((one) => one.userId))}, ${texts(entries.map((one) => one.kind))},
+            ${texts(entries.map((one) => one.owner))}, ${texts(entries.map((one) => one.name))},
+            ${texts(entries.map((one) => one.newName ?? null))},
+            ${bigints(entries.map((one) => one.version ?? null))},
+            ${bigints(entries.map((one) => one.size ?? null))}, ${texts(entries.map((one) => one.author))},
+            ${texts(entries.map((one) => one.role ?? null))},
+            ${bigints(entries.map((one) => one.deletedId ?? null))}, ${now}::timestamptz
+          )`
+      const publish = (entries: ReadonlyArray<FeedEntry>) =>
+        entries.length === 0
+          ? Effect.void
+          : notifications.publish(TOPIC, [...new Set(entries.map((one) => String(one.userId)))])
+
       return FeedRepo.of({
+        added,
+        publish,
         add: (entries, now) =>
-          entries.length === 0 ? Effect.void : Effect.andThen(
-            sql`
-              select add_changes(
-                ${bigints(entries.map((one) => one.userId))}, ${texts(entries.map((one) => one.kind))},
-                ${texts(entries.map((one) => one.owner))}, ${texts(entries.map((one) => one.name))},
-                ${texts(entries.map((one) => one.newName ?? null))},
-                ${bigints(entries.map((one) => one.version ?? null))},
-                ${bigints(entries.map((one) => one.size ?? null))}, ${texts(entries.map((one) => one.author))},
-                ${texts(entries.map((one) => one.role ?? null))},
-                ${bigints(entries.map((one) => one.deletedId ?? null))}, ${now}::timestamptz
-              )`,
-            notifications.publish(TOPIC, [...new Set(entries.map((one) => String(one.userId)))])
-          ),
+          entries.length === 0
+            ? Effect.void
+            : Effect.andThen(sql`select ${added(entries, now)}`, publish(entries)),
 
         head: (userId) =>
           Effect.map(

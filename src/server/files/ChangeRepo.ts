@@ -8,6 +8,7 @@
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 import type { Sha256, UploadId, Username } from "../../protocol/Identity.ts"
 import type { Role } from "../../protocol/Permission.ts"
 import type { Written } from "../../protocol/Request.ts"
@@ -218,35 +219,39 @@ export const make = (
     )
 
   /**
-   * What changes of rows that are there: in one statement, because each waits for the one before. A file that is deleted
-   * loses its grants; what was noted of the progress of uploads that end is not needed any more.
+   * What changes of rows that are there. A file that is deleted loses its grants; what was noted of the progress of
+   * uploads that end is not needed any more.
    */
-  const change = ({ closed, owners: charged, updated, uploads }: Plan, now: Date): Run<unknown> => {
+  const changes = ({ closed, owners: charged, updated, uploads }: Plan, now: Date): ReadonlyArray<Fragment> => {
     const owners = [...charged.values()]
-    return sql`
-      select
+    return [
+      ...updated.length === 0 ? [] : [sql`
         change_files(
           ${bigints(updated.map((file) => file.fileId))}, ${texts(updated.map((file) => file.name))},
           ${bigints(updated.map((file) => file.size))}, ${bigints(updated.map((file) => file.version))},
           ${texts(updated.map((file) => file.sha256 ?? null))},
           ${instants(updated.map((file) => new Date(file.modifiedAt)))}, ${localInstants(updated)},
           ${executables(updated)}, ${booleans(updated.map((file) => file.isDeleted))}, ${now}::timestamptz
-        ),
+        )`],
+      ...closed.length === 0 ? [] : [sql`
         close_extents(
           ${bigints(closed.map((one) => one.fileId))}, ${bigints(closed.map((one) => one.from))},
           ${bigints(closed.map((one) => one.to))}, ${bigints(closed.map((one) => one.version))}
-        ),
+        )`],
+      ...owners.length === 0 ? [] : [sql`
         charge_owners(
           ${bigints(owners.map((owner) => owner.userId))}, ${bigints(owners.map((owner) => owner.bytesUsed))},
           ${bigints(owners.map((owner) => owner.filesUsed))}
-        ),
+        )`],
+      ...uploads.length === 0 ? [] : [sql`
         end_uploads(
           ${uuids(uploads.map((one) => one.uploadId))}, ${documents(uploads.map((one) => one.outcome))}
-        )`
+        )`]
+    ]
   }
 
   /**
-   * Inserts new files, versions and extents, and sets the ids of new files in the plan. After `change`: an extent takes
+   * Inserts new files, versions and extents, and sets the ids of new files in the plan. After `changes`: an extent takes
    * the place of the one that ends.
    */
   const insert = ({ created, extents, versions }: Plan, now: Date): Run<void> => {
@@ -316,7 +321,7 @@ export const make = (
     )
   }
 
-  /** After `change`: what belonged to the source version still bears its interval. */
+  /** After `changes`: what belonged to the source version still bears its interval. */
   const copyExtents = (copied: Plan["copied"]): Run<unknown> =>
     sql`
       insert into extents (
@@ -340,9 +345,17 @@ export const make = (
       with gone as (select id from unnest(${bigints(fileIds)}) as c (id))
       delete from locks l using gone where l.file_id = gone.id`
 
-  /** Writes all of a plan. What it has nothing of costs no statement. */
-  const write = Effect.fnUntraced(function*(plan: Plan, now: Date): Effect.fn.Return<void, SqlError> {
-    if (plan.updated.length + plan.closed.length + plan.owners.size + plan.uploads.length > 0) yield* change(plan, now)
+  /**
+   * Writes all of a plan, after `first`: what there is of it in one statement, whose parts run in their order, because
+   * each waits for the one before. What a plan has nothing of costs nothing.
+   */
+  const write = Effect.fnUntraced(function*(
+    plan: Plan,
+    now: Date,
+    first: Fragment | undefined
+  ): Effect.fn.Return<void, SqlError> {
+    const calls = [...first === undefined ? [] : [first], ...changes(plan, now)]
+    if (calls.length > 0) yield* sql`select ${sql.join(", ", false)(calls)}`
     if (plan.created.length + plan.versions.length + plan.extents.length > 0) yield* insert(plan, now)
     if (plan.copied.length > 0) yield* copyExtents(plan.copied)
     if (plan.unlocked.length > 0) yield* removeLocks(plan.unlocked)

@@ -221,8 +221,8 @@ export class Committer extends Context.Service<Committer, {
             return outcome
           })
         })
-        yield* feed.add(plan.changes, now)
-        yield* repo.write(plan, now)
+        yield* repo.write(plan, now, plan.changes.length === 0 ? undefined : feed.added(plan.changes, now))
+        yield* feed.publish(plan.changes)
         return { answers, tags: tagsOf(plan), isRepeated }
       })
 

@@ -91,6 +91,10 @@ export const occupied = (place: Place, field: string): Refusal => {
     : refuse("2:cnf", `a file named ${label} exists already`, field)
 }
 
+/** Whether an owner can pay for so much more, on top of all that they have. */
+export const hasRoom = (owner: Owner, bytes: number, files: number): boolean =>
+  owner.bytesUsed + bytes <= owner.bytesLimit && owner.filesUsed + files <= owner.filesLimit
+
 /** Refuses what the owner has no room for. */
 export const afford = (
   place: Pick<Place, "callerId" | "owner">,

@@ -11,6 +11,7 @@ import { checksumsOf } from "../../platform/Checksum.ts"
 import { formatFileRef } from "../../protocol/FileName.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { BodyOf, ResultOf, Written } from "../../protocol/Request.ts"
+import { FileLookup } from "../caches/FileLookup.ts"
 import type { Caller } from "../Caller.ts"
 import { noSuchFile } from "../permissions/Policy.ts"
 import type { Change } from "./Change.ts"
@@ -20,7 +21,7 @@ import { spansOf } from "./Extent.ts"
 import { FileRepo, type Located } from "./FileRepo.ts"
 import { GracePeriods } from "./GracePeriods.ts"
 import { refusedFile } from "./refusedFile.ts"
-import { type Owner, type Place, store, type Storing } from "./Rules.ts"
+import { hasRoom, type Owner, type Place, store, type Storing } from "./Rules.ts"
 import { SegmentStore } from "./SegmentStore.ts"
 
 type Entry = BodyOf<"WriteMany">["files"][number]
@@ -113,6 +114,7 @@ export class WriteMany extends Context.Service<WriteMany, {
     WriteMany,
     Effect.gen(function*() {
       const repo = yield* FileRepo
+      const lookup = yield* FileLookup
       const committer = yield* Committer
       const segments = yield* SegmentStore
       const grace = yield* GracePeriods
@@ -130,7 +132,11 @@ export class WriteMany extends Context.Service<WriteMany, {
         const owner = body.owner ?? caller.username
         const [first] = files
         if (first === undefined) return yield* refuse("2:ibv", "files: there are none", "files")
-        const place = yield* repo.locate({ callerId: caller.userId, owner, name: first.name })
+        const known = lookup.knownOwner(owner)
+        const isKnown = known?.userId === caller.userId && hasRoom(known, bytes, files.length)
+        const place = isKnown
+          ? { owner: known }
+          : yield* lookup.locateNow({ callerId: caller.userId, owner, name: first.name })
         if (place === undefined) {
           return {
             owner,
@@ -138,9 +144,8 @@ export class WriteMany extends Context.Service<WriteMany, {
           }
         }
         const { owner: payer } = place
-        const hasRoom = payer.bytesUsed + bytes <= payer.bytesLimit &&
-          payer.filesUsed + files.length <= payer.filesLimit
-        const places: ReadonlyArray<Located | undefined> = payer.userId === caller.userId && hasRoom
+        const isOwn = payer.userId === caller.userId && hasRoom(payer, bytes, files.length)
+        const places: ReadonlyArray<Located | undefined> = isOwn
           ? []
           : yield* repo.locateMany(files.map(({ name }) => ({ callerId: caller.userId, owner, name })))
 
@@ -184,6 +189,7 @@ export class WriteMany extends Context.Service<WriteMany, {
         })
         const outcomes: Array<Result.Result<Written, Refusal>> = []
         for (const run of distinct(changes)) outcomes.push(...yield* committer.commitAll(run))
+        if (outcomes.some(Result.isFailure)) lookup.forgetOwner(payer.userId)
         const written = new Map<number, Result.Result<Written, Refusal>>()
         for (const [at, { index }] of kept.entries()) {
           const outcome = outcomes[at]
