@@ -92,6 +92,10 @@ const halves = <A>({ passedBefore, records }: Piece<A>): ReadonlyArray<Piece<A>>
   }))
 }
 
+const answer = (asked: ReadonlyArray<Deferred.Deferred<void>>): void => {
+  for (const one of asked) Deferred.doneUnsafe(one, Effect.void)
+}
+
 /** Closing the scope flushes what is left. */
 export const make = Effect.fnUntraced(function*<A, E>(
   options: FlusherOptions<A, E>
@@ -104,8 +108,8 @@ export const make = Effect.fnUntraced(function*<A, E>(
   let failed: Array<Piece<A>> = []
   // Records in `failed`, and in the batch that is being written.
   let held = 0
-  // What waited when this round of batches began, and is not in one yet: what comes meanwhile waits for the next.
-  let due = 0
+  // Of what waited when this round of batches began: how much is not in one yet. What comes meanwhile waits for the next.
+  const due = { records: 0 }
   let nextKey = 0
   let closed = false
   let written = 0
@@ -149,7 +153,7 @@ export const make = Effect.fnUntraced(function*<A, E>(
       if (records.length >= most) break
     }
     held += records.length
-    due -= records.length
+    due.records -= records.length
     return { records, failures: 0, strikes: 0, passedBefore: passed }
   }
 
@@ -222,10 +226,6 @@ export const make = Effect.fnUntraced(function*<A, E>(
     yield* Effect.raceFirst(Deferred.await(wake), Effect.sleep(options.interval))
   })
 
-  const answer = (asked: ReadonlyArray<Deferred.Deferred<void>>) => {
-    for (const one of asked) Deferred.doneUnsafe(one, Effect.void)
-  }
-
   const writer = Effect.gen(function*() {
     const leaving = Deferred.await(closing)
     const isLeaving = () => Deferred.isDoneUnsafe(closing)
@@ -233,9 +233,9 @@ export const make = Effect.fnUntraced(function*<A, E>(
       yield* Effect.raceFirst(gather, leaving)
       const asked = hurried
       hurried = []
-      due = waiting.size
+      due.records = waiting.size
       let isPassing = true
-      while (isPassing && (due > 0 || failed.length > 0) && !isLeaving()) isPassing = yield* round
+      while (isPassing && (due.records > 0 || failed.length > 0) && !isLeaving()) isPassing = yield* round
       yield* sayDropped
       answer(asked)
       if (!isPassing) yield* Effect.raceFirst(pause(LONGEST_PAUSE_MILLIS), leaving)

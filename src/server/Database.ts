@@ -10,7 +10,7 @@
  */
 import { PgClient } from "@effect/sql-pg"
 import type { PGlite } from "@electric-sql/pglite"
-import { Context, Data, Effect, Layer, Predicate, Redacted, type Scope } from "effect"
+import { Context, Data, Effect, FiberSet, Layer, Predicate, Redacted, type Scope } from "effect"
 import { Migrator } from "effect/sql"
 import { SqlClient } from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
@@ -26,6 +26,7 @@ import { openThread } from "./database/BackendThread.ts"
 import { EmbeddedStream } from "./database/EmbeddedStream.ts"
 import { EngineHub } from "./database/EngineHub.ts"
 import { ownStream, serveWorkers, workerStream } from "./database/hubStreams.ts"
+import { openReopening } from "./database/reopening.ts"
 import { makeTypes } from "./database/types.ts"
 import { type Durability, ServerConfig, workersOf } from "./ServerConfig.ts"
 
@@ -229,9 +230,15 @@ const embedded = Effect.fnUntraced(
         ? new DatabaseError({ message: `another FIP server is using the data folder ${dataDir}` })
         : new DatabaseError({ message: `cannot use the data folder ${dataDir}: ${error.message}` })
     ))
+    const say = yield* FiberSet.makeRuntime<never>()
     const database = yield* Effect.acquireRelease(
       Effect.tryPromise({
-        try: () => openThread(join(dataDir, "database"), durability),
+        try: () =>
+          openReopening(() => openThread(join(dataDir, "database"), durability), {
+            onStopped: (cause) =>
+              say(Effect.logError("the embedded database stopped: it is opened again when somebody needs it", cause)),
+            onReopened: () => say(Effect.logWarning("the embedded database is open again"))
+          }),
         catch: (cause) =>
           new DatabaseError({ message: `cannot open the database in ${dataDir}: ${systemErrorReason(cause)}` })
       }),

@@ -11,6 +11,8 @@ export interface Backend {
   /** Answers whole messages, those that are asked first before the others. Rejects when the engine has stopped. */
   readonly answer: (messages: Uint8Array) => Promise<Uint8Array>
   readonly close: () => Promise<void>
+  /** Lets go of an engine that has stopped: that one cannot be closed. */
+  readonly abandon: () => Promise<void>
 }
 
 /** A connection begins with the one message that has no type. */
@@ -57,6 +59,7 @@ export const backendOf = (engine: PGlite): Backend => {
       last = answer.catch(() => undefined)
       return answer
     },
-    close: () => engine.close()
+    close: () => engine.close(),
+    abandon: () => Promise.resolve()
   }
 }

@@ -84,6 +84,9 @@ export const openThread = async (folder: string, durability: Durability): Promis
       } finally {
         await worker.terminate()
       }
+    },
+    abandon: async () => {
+      await worker.terminate()
     }
   }
 }

@@ -167,6 +167,8 @@ export class EngineHub {
   private holder: Client | undefined
   private patience: NodeJS.Timeout | undefined
   private isBusy = false
+  /** The engine stopped. What is asked next goes to one that is opened anew, if it can be. */
+  private isLost = false
 
   private readonly heldMillis: number
 
@@ -217,16 +219,25 @@ export class EngineHub {
         const messages = client.take()
         if (isLast) this.clients.delete(client)
         if (messages === undefined) continue
+        if (this.isLost) {
+          await this.backend.answer(startup())
+          this.isLost = false
+        }
         this.deliver(client, await this.backend.answer(messages))
       }
     } catch {
-      // The engine has stopped, and says so to everybody who asks.
-      for (const client of this.clients) client.end()
-      this.waiting = []
+      // The engine has stopped, with all that its clients had begun.
+      this.isLost = true
+      this.holder = undefined
+      // Whoever hears of it may be back at once.
+      const lost = new Set(this.clients)
       this.clients.clear()
+      for (const client of lost) client.end()
+      this.waiting = this.waiting.filter((client) => !lost.has(client))
     } finally {
       this.isBusy = false
     }
+    if (this.isLost && this.waiting.length > 0) void this.work()
     const { holder } = this
     if (holder !== undefined) this.patience = setTimeout(() => holder.end(), this.heldMillis).unref()
   }
