@@ -31,6 +31,7 @@ import {
 } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { setTimeout } from "node:timers/promises"
 import type { UploadId } from "../../protocol/Identity.ts"
 import { type Refusal, refuse } from "../../protocol/Refusal.ts"
 import type { Written } from "../../protocol/Request.ts"
@@ -50,6 +51,9 @@ import { GracePeriods, type Ticket } from "./GracePeriods.ts"
 import { apply, type Content, type Locked, Plan } from "./Plan.ts"
 import type { FileRow } from "./Rules.ts"
 import { SegmentStore } from "./SegmentStore.ts"
+
+/** How long a group may wait for more changes, when the one before had more. */
+const MAX_GATHERING_MILLIS = 5
 
 /** Changes in one transaction. */
 const GROUP_SIZE = 256
@@ -309,13 +313,22 @@ export class Committer extends Context.Service<Committer, {
         kind: "counter",
         read: () => committedChanges
       })
+      /** How many changes the last group had, and how long it took. */
+      let last = { changes: 0, millis: 0 }
       const commitStage = Effect.gen(function*() {
         // With members left over from the last group, those that have come since join them; otherwise wait for one.
         waiting.push(...yield* waiting.length > 0 ? Queue.clear(synced) : Queue.takeAll(synced))
+        if (waiting.length < last.changes) {
+          // Many are writing: a group costs more than the change that is one more in it.
+          yield* Effect.promise(() => setTimeout(Math.min(MAX_GATHERING_MILLIS, last.millis / 2)))
+          waiting.push(...yield* Queue.clear(synced))
+        }
         const group = takeGroup(waiting)
         committedGroups += 1
         committedChanges += group.length
+        const begin = performance.now()
         const exit = yield* Effect.exit(carryOut(group))
+        last = { changes: group.length, millis: performance.now() - begin }
         if (Exit.isFailure(exit)) return settleAll(group, Exit.failCause(exit.cause))
         const { answers, round } = exit.value
         if (round === undefined) return settleAll(group, Exit.succeed(answers))
