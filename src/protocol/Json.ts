@@ -1,5 +1,5 @@
 /** JSON components to and from typed values. A decoder is compiled once; what is wrong with its input is a `Refusal`. */
-import { Result, Schema, SchemaIssue } from "effect"
+import { Predicate, Result, Schema, SchemaIssue } from "effect"
 import type { RefusalCode } from "./Code.ts"
 import { type Refusal, RefusalBody, refuse } from "./Refusal.ts"
 
@@ -41,13 +41,19 @@ const faultOf = (code: RefusalCode, issue: SchemaIssue.Issue): Refusal => {
 /** Decodes a JSON component. */
 export type Decoder<A> = (bytes: Uint8Array) => Result.Result<A, Refusal>
 
-/** A decoder for `schema` that refuses what does not fit with `code`. */
+const hasNoFields = (schema: object): boolean =>
+  Predicate.hasProperty(schema, "fields") && Predicate.isObject(schema.fields) &&
+  Object.keys(schema.fields).length === 0
+
+/** A decoder for `schema` that refuses what does not fit with `code`. What `schema` does not name is left out. */
 export const makeDecoder = <A, E>(schema: Schema.Codec<A, E>, code: RefusalCode): Decoder<A> => {
   const decode = Schema.decodeUnknownResult(schema)
+  // A struct without fields would let everything pass as it is.
+  const isEmpty = hasNoFields(schema)
   return (bytes) =>
     Result.flatMap(
       parseJson(bytes, code),
-      (value) => Result.mapError(decode(value), (error) => faultOf(code, error.issue))
+      (value) => Result.mapError(decode(isEmpty ? {} : value), (error) => faultOf(code, error.issue))
     )
 }
 

@@ -46,6 +46,12 @@ describe("a component", () => {
     }))
   })
 
+  it("that has no fields is empty, whatever came in it", () => {
+    const nothing = makeDecoder(Schema.Struct({}), "2:ibv")
+    assert.deepStrictEqual(nothing(encoder.encode("{\"name\":65536,\"owner\":{}}")), Result.succeed({}))
+    assert.strictEqual(refused(nothing, encoder.encode("[1]")).code, "2:ibv")
+  })
+
   it("is refused with 2:njs when it is not JSON in UTF-8", () => {
     const wrong = ["{", "{}{}", "undefined", "{'name':1}", `{"name":"a",}`, "\0", `\uFEFF{"name":"a"}`]
     for (const bytes of [...wrong.map((text) => encoder.encode(text)), encoder.encode(`{"name":"?"}`).with(9, 0xff)]) {
