@@ -2,9 +2,10 @@
  * Makes changes durable and then known, in groups.
  *
  * Two stages, each of which takes whatever waits for it: the first syncs the segments that hold new bytes, the second
- * runs one transaction. So the syncs of one group overlap with the transaction before it, and a change that comes alone
- * waits for nobody. Within a transaction every change is decided by itself, in the order in which it was asked for:
- * one that is refused fails alone. A file changes once in a group; a second change of it waits for the next.
+ * runs one transaction. So the syncs of one group overlap with the transaction before it. A change that comes alone waits
+ * for nobody; after a group that had more changes, a smaller one waits a moment for others. Within a transaction every
+ * change is decided by itself, in the order in which it was asked for: one that is refused fails alone. A file changes
+ * once in a group; a second change of it waits for the next.
  *
  * When the answer to a commit was lost, or the database is away, the group is tried again for a while: once it is known
  * not to have been committed (CommitMarks).
