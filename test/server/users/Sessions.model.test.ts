@@ -110,6 +110,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 )
 
 interface ModelUser {
+  /** Changes with a deletion: whoever comes after it is somebody else, and has nothing of what was there before. */
   name: Username
   password: Password
   /** An instant, in milliseconds; a clock that was set back may stand before the year 1970. */
@@ -120,6 +121,8 @@ const server = startWithAdmin({ accountGuesses: 1_000_000, deviceGuesses: 1_000_
 
 interface ModelSession {
   readonly user: ModelUser
+  /** The user's name when it began. */
+  readonly username: Username
   readonly device: DeviceId
   readonly id: SessionId
   /** In order of generation; all but the last are retired. */
@@ -232,6 +235,7 @@ class History {
       const grant = this.granted(result)
       const session: ModelSession = {
         user,
+        username: user.name,
         device: step.device,
         id: grant.session_id,
         digests: [{ text: grant.refresh_digest, retiredAt: undefined }],
@@ -287,7 +291,7 @@ class History {
       // What is over for long may be forgotten already.
       if (Result.isFailure(caller) || (target.endedAt ?? target.expiresAt) < now - DAY) return
       const result = yield* Effect.result(this.server.logout(caller.success, target.id))
-      if (target.user !== session.user) return this.refused(result, "2:opcf")
+      if (target.username !== session.username) return this.refused(result, "2:opcf")
       assert.isTrue(Result.isSuccess(result))
       target.endedAt ??= now
     }
