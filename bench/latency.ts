@@ -2,8 +2,15 @@
  * 200 connections that mix reads and durable writes of 4 KiB, four of five reads: first as fast as they are answered,
  * each asking one thing at a time; then at half of that rate, at fixed moments whether answers have come or not, so that
  * whoever has to wait for a slow answer counts as late, too.
+ *
+ * The load is made in this process, on the same cores. It keeps nothing of the answers and reads them all into one buffer:
+ * what it throws away would have to be collected at the server's expense, which was once the larger part of the tail.
  */
 import { setTimeout } from "node:timers/promises"
+import { connect, type TLSSocket } from "node:tls"
+import { Parser } from "../src/protocol/Frame.ts"
+import { parseReplyHeader, type ReplyHeader } from "../src/protocol/Header.ts"
+import { refuse } from "../src/protocol/Refusal.ts"
 import { RawClient, requestBytes } from "../test/support/RawClient.ts"
 import { startFip } from "./FipProcess.ts"
 
@@ -12,14 +19,52 @@ const FILES = 1000
 const SECONDS = 8
 const TICK_MILLIS = 2
 const data = Buffer.alloc(4096, "x")
+const arrived = Buffer.alloc(64 * 1024)
+/** What the parser skips an answer with. */
+const unread = refuse("2:nf", "nobody reads it")
 
 const isWrite = (id: number): boolean => id % 5 === 0
 
 interface Asker {
-  readonly client: RawClient
+  readonly socket: TLSSocket
   /** When the request of this id was due. */
   readonly due: Map<number, number>
+  onAnswer: (millis: number, id: number) => void
 }
+
+const open = (port: number): Promise<Asker> =>
+  new Promise((resolve, reject) => {
+    const answered = ({ code, id }: ReplyHeader): void => {
+      if (!code.startsWith("1:")) throw new Error(`refused: ${code}`)
+      const at = asker.due.get(id) ?? 0
+      asker.due.delete(id)
+      asker.onAnswer(performance.now() - at, id)
+    }
+    const parser = new Parser<ReplyHeader>({
+      parseHeader: parseReplyHeader,
+      onHeader: () => unread,
+      onMessage: ({ header }) => answered(header),
+      onSkipped: answered,
+      onFault: () => reject(new Error("the server sent something that is no header"))
+    })
+    // In a variable, because the types of TLS connections lack `onread`, which they hand on to their sockets.
+    const options = {
+      port,
+      host: "127.0.0.1",
+      rejectUnauthorized: false,
+      ALPNProtocols: ["fip/1"],
+      onread: {
+        buffer: arrived,
+        callback: (length: number) => {
+          parser.push(arrived.subarray(0, length))
+          return true
+        }
+      }
+    }
+    const socket = connect(options, () => resolve(asker))
+    const asker: Asker = { socket, due: new Map(), onAnswer: () => undefined }
+    socket.on("error", reject)
+  })
 
 /** A row of the table. */
 const line = (name: string, count: number, millis: ReadonlyArray<number>): string => {
@@ -40,48 +85,38 @@ export const latency = async (folder: string): Promise<string> => {
     for (let file = 0; file < FILES; file++) await first.next()
     first.close()
     for (let count = 0; count < CONNECTIONS; count++) {
-      askers.push({ client: await RawClient.open(fip.port), due: new Map() })
+      askers.push(await open(fip.port))
     }
 
     let asked = 0
-    let ends = 0
-    const ask = ({ client, due }: Asker, at: number) => {
+    const ask = ({ due, socket }: Asker, at: number) => {
       const id = ++asked
       due.set(id, at)
       const body = { name: `f${(id * 7919) % FILES}` }
-      client.write(
+      socket.write(
         isWrite(id)
           ? requestBytes("Write", { id, auth: { token }, body, data })
           : requestBytes("Read", { id, auth: { token }, body })
       )
     }
-    /** Takes answers until all are here and there will be none. */
-    const listen = async (asker: Asker, onAnswer: (millis: number, id: number) => void) => {
-      while (performance.now() < ends || asker.due.size > 0) {
-        if (asker.due.size === 0) {
-          await setTimeout(TICK_MILLIS)
-          continue
-        }
-        const reply = await asker.client.next()
-        if (reply?.header.code.startsWith("1:") !== true) throw new Error(`refused: ${JSON.stringify(reply?.body)}`)
-        const at = asker.due.get(reply.header.id) ?? 0
-        asker.due.delete(reply.header.id)
-        onAnswer(performance.now() - at, reply.header.id)
-      }
+    const allAnswered = async () => {
+      while (askers.some(({ due }) => due.size > 0)) await setTimeout(TICK_MILLIS)
     }
 
     /** How many are answered in a second, when each connection has one on its way all the time. */
     const peak = async (seconds: number): Promise<number> => {
       const begin = performance.now()
+      const ends = begin + seconds * 1000
       let answered = 0
-      ends = begin + seconds * 1000
-      await Promise.all(askers.map((asker) => {
-        ask(asker, begin)
-        return listen(asker, () => {
+      for (const asker of askers) {
+        asker.onAnswer = () => {
           answered += 1
           if (performance.now() < ends) ask(asker, performance.now())
-        })
-      }))
+        }
+        ask(asker, begin)
+      }
+      await setTimeout(seconds * 1000)
+      await allAnswered()
       return answered / (performance.now() - begin) * 1000
     }
 
@@ -91,8 +126,8 @@ export const latency = async (folder: string): Promise<string> => {
     const reads: Array<number> = []
     const writes: Array<number> = []
     const begin = performance.now()
-    ends = begin + SECONDS * 1000
-    const listening = askers.map((asker) => listen(asker, (each, id) => void (isWrite(id) ? writes : reads).push(each)))
+    const ends = begin + SECONDS * 1000
+    for (const asker of askers) asker.onAnswer = (millis, id) => void (isWrite(id) ? writes : reads).push(millis)
     let sent = 0
     while (performance.now() < ends) {
       await setTimeout(TICK_MILLIS)
@@ -101,7 +136,7 @@ export const latency = async (folder: string): Promise<string> => {
         if (asker !== undefined) ask(asker, begin + sent * 1000 / rate)
       }
     }
-    await Promise.all(listening)
+    await allAnswered()
     return [
       `### ${CONNECTIONS} connections, four reads of 4 KiB to one durable write of as much`,
       [
@@ -114,7 +149,7 @@ export const latency = async (folder: string): Promise<string> => {
       ].join("\n")
     ].join("\n\n")
   } finally {
-    for (const { client } of askers) client.close()
+    for (const { socket } of askers) socket.destroy()
     await fip.stop()
   }
 }

@@ -4,9 +4,10 @@
  * A repository takes `SqlClient`, gets rows as they are (names unchanged; types: `database/types.ts`), handles what it
  * expects by `reason` (`UniqueViolation` with its `constraint`), and maps the rest with `databaseRefusal`.
  *
- * The embedded database has one connection. Statements share it, and a transaction has it alone: inside one, wait for
- * no statement of another fiber. `listen` would take it from everybody, to hear only what this process says: it is for a
- * database that others are on (`isShared`). Workers reach the engine through their parent (database/EngineHub.ts).
+ * The embedded database works on one transaction at a time, whoever asks (database/EngineHub.ts): inside one, wait for no
+ * statement of another fiber. A client has one connection for all, which `listen` would take from everybody, to hear only
+ * what this process says: it is for a database that others are on (`isShared`). Workers reach the engine through their
+ * parent.
  */
 import { PgClient } from "@effect/sql-pg"
 import type { PGlite } from "@electric-sql/pglite"
@@ -21,9 +22,8 @@ import * as FileLock from "../platform/FileLock.ts"
 import { makeFolder } from "../platform/makeFolder.ts"
 import { systemErrorReason } from "../platform/systemError.ts"
 import { Refusal } from "../protocol/Refusal.ts"
-import { type Backend, backendOf } from "./database/Backend.ts"
+import { backendOf } from "./database/Backend.ts"
 import { openThread } from "./database/BackendThread.ts"
-import { EmbeddedStream } from "./database/EmbeddedStream.ts"
 import { EngineHub } from "./database/EngineHub.ts"
 import { ownStream, serveWorkers, workerStream } from "./database/hubStreams.ts"
 import { openReopening } from "./database/reopening.ts"
@@ -213,8 +213,6 @@ const layerStream = (stream: () => Duplex) =>
     maxConnections: 1
   })
 
-const layerBackend = (backend: Backend) => layerStream(() => new EmbeddedStream(backend))
-
 const embedded = Effect.fnUntraced(
   function*(dataDir: string, durability: Durability, workers: number): Effect.fn.Return<
     ReturnType<typeof layerStream>,
@@ -245,11 +243,17 @@ const embedded = Effect.fnUntraced(
       // A stopped engine cannot be closed. Its folder recovers at the next start.
       (database) => Effect.ignore(Effect.tryPromise(() => database.close()))
     )
-    if (workers === 1) return layerBackend(database)
-    const said = (cause: unknown) =>
-      new DatabaseError({ message: `workers cannot reach the database in ${dataDir}: ${systemErrorReason(cause)}` })
-    const hub = yield* Effect.tryPromise({ try: () => EngineHub.open(database), catch: said })
-    yield* Effect.mapError(serveWorkers(hub, dataDir), ({ cause }) => said(cause))
+    const hub = yield* Effect.tryPromise({
+      try: () => EngineHub.open(database),
+      catch: (cause) => new DatabaseError({ message: `the database in ${dataDir} failed: ${systemErrorReason(cause)}` })
+    })
+    if (workers > 1) {
+      yield* Effect.mapError(
+        serveWorkers(hub, dataDir),
+        ({ cause }) =>
+          new DatabaseError({ message: `workers cannot reach the database in ${dataDir}: ${systemErrorReason(cause)}` })
+      )
+    }
     return layerStream(ownStream(hub))
   }
 )
@@ -261,7 +265,11 @@ export const Database = {
   /** Of the last migration. */
   version: Math.max(...Object.keys(migrations).map(numberOf)),
   /** A client on an engine in this thread that somebody else opens and closes. */
-  layerEngine: (engine: PGlite) => layerBackend(backendOf(engine)),
+  layerEngine: (engine: PGlite) =>
+    Layer.unwrap(Effect.map(
+      Effect.promise(() => EngineHub.open(backendOf(engine))),
+      (hub) => layerStream(ownStream(hub))
+    )),
   /** Fails at once when the database cannot be used. Closing the scope closes the embedded one. */
   layer: Layer.unwrap(Effect.gen(function*() {
     const settings = yield* ServerConfig

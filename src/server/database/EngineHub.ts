@@ -166,9 +166,13 @@ export class EngineHub {
   /** Who is in a transaction. */
   private holder: Client | undefined
   private patience: NodeJS.Timeout | undefined
-  private isBusy = false
+  /** Whose messages the engine works on, and how many answers are to come. */
+  private current: Client | undefined
+  private inFlight = 0
   /** The engine stopped. What is asked next goes to one that is opened anew, if it can be. */
   private isLost = false
+  /** How often it has stopped. */
+  private losses = 0
 
   private readonly heldMillis: number
 
@@ -193,53 +197,65 @@ export class EngineHub {
       client.isWaiting = true
       this.waiting.push(client)
     }
-    void this.work()
+    this.work()
   }
 
-  /** Whose turn it is: who is in a transaction, or who has waited longest. */
+  /**
+   * Whose turn it is: who is in a transaction, or who has waited longest. While the engine works, only the one that it
+   * works for: what others ask could fall into a transaction that is about to begin.
+   */
   private next(): Client | undefined {
-    const { holder } = this
+    const { current, holder } = this
+    if (this.inFlight > 0 && (this.isLost || (holder ?? this.waiting[0]) !== current)) return undefined
     if (holder === undefined) return this.waiting.shift()
     if (!holder.isWaiting) return undefined
     this.waiting = this.waiting.filter((client) => client !== holder)
     return holder
   }
 
-  private async work(): Promise<void> {
-    if (this.isBusy) return
-    let client = this.next()
-    // Who is in a transaction has as long as it had, whoever else comes.
-    if (client === undefined) return
-    this.isBusy = true
-    clearTimeout(this.patience)
-    try {
-      for (; client !== undefined; client = this.next()) {
-        client.isWaiting = false
-        const isLast = client.isEnded
-        const messages = client.take()
-        if (isLast) this.clients.delete(client)
-        if (messages === undefined) continue
-        if (this.isLost) {
-          await this.backend.answer(startup())
-          this.isLost = false
-        }
-        this.deliver(client, await this.backend.answer(messages))
-      }
-    } catch {
-      // The engine has stopped, with all that its clients had begun.
-      this.isLost = true
-      this.holder = undefined
-      // Whoever hears of it may be back at once.
-      const lost = new Set(this.clients)
-      this.clients.clear()
-      for (const client of lost) client.end()
-      this.waiting = this.waiting.filter((client) => !lost.has(client))
-    } finally {
-      this.isBusy = false
+  private work(): void {
+    for (let client = this.next(); client !== undefined; client = this.next()) {
+      client.isWaiting = false
+      const messages = client.take()
+      if (client.isEnded) this.clients.delete(client)
+      if (messages === undefined) continue
+      // Who is in a transaction has as long as it had, whoever else comes.
+      clearTimeout(this.patience)
+      this.current = client
+      this.inFlight++
+      void this.ask(client, messages)
     }
-    if (this.isLost && this.waiting.length > 0) void this.work()
+  }
+
+  private async ask(client: Client, messages: Uint8Array): Promise<void> {
+    const { losses } = this
+    try {
+      if (this.isLost) {
+        await this.backend.answer(startup())
+        this.isLost = false
+      }
+      this.deliver(client, await this.backend.answer(messages))
+    } catch {
+      if (losses === this.losses) this.lose()
+    }
+    this.inFlight--
+    this.work()
     const { holder } = this
-    if (holder !== undefined) this.patience = setTimeout(() => holder.end(), this.heldMillis).unref()
+    if (holder !== undefined && this.inFlight === 0) {
+      this.patience = setTimeout(() => holder.end(), this.heldMillis).unref()
+    }
+  }
+
+  /** The engine has stopped, with all that its clients had begun. */
+  private lose(): void {
+    this.isLost = true
+    this.losses++
+    this.holder = undefined
+    // Whoever hears of it may be back at once.
+    const lost = new Set(this.clients)
+    this.clients.clear()
+    for (const client of lost) client.end()
+    this.waiting = this.waiting.filter((client) => !lost.has(client))
   }
 
   /** Hands over an answer, and to whoever listens what is for all. */

@@ -347,18 +347,22 @@ export const make = (
 
   /**
    * Writes all of a plan, after `first`: what there is of it in one statement, whose parts run in their order, because
-   * each waits for the one before. What a plan has nothing of costs nothing.
+   * each waits for the one before. What a plan has nothing of costs nothing. `send` need not wait for answers (Pipeline).
    */
   const write = Effect.fnUntraced(function*(
     plan: Plan,
     now: Date,
-    first: Fragment | undefined
+    first: Fragment | undefined,
+    send: (statement: Run<unknown>) => Run<unknown> = (statement) => statement
   ): Effect.fn.Return<void, SqlError> {
     const calls = [...first === undefined ? [] : [first], ...changes(plan, now)]
-    if (calls.length > 0) yield* sql`select ${sql.join(", ", false)(calls)}`
-    if (plan.created.length + plan.versions.length + plan.extents.length > 0) yield* insert(plan, now)
-    if (plan.copied.length > 0) yield* copyExtents(plan.copied)
-    if (plan.unlocked.length > 0) yield* removeLocks(plan.unlocked)
+    if (calls.length > 0) yield* send(sql`select ${sql.join(", ", false)(calls)}`)
+    if (plan.created.length + plan.versions.length + plan.extents.length > 0) {
+      // What is copied belongs to files whose ids are known only when they were inserted.
+      yield* plan.copied.length > 0 ? insert(plan, now) : send(insert(plan, now))
+    }
+    if (plan.copied.length > 0) yield* send(copyExtents(plan.copied))
+    if (plan.unlocked.length > 0) yield* send(removeLocks(plan.unlocked))
   })
 
   return { lockOwners, lockNamed, folderRole, lockFiles, lockDeleted, lockUploads, versions, overlapped, write }

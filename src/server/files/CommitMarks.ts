@@ -14,11 +14,13 @@ import { randomUUID } from "node:crypto"
 const KEEP = Duration.days(1)
 
 export interface CommitMarks {
+  /** False: no answer is ever lost, and no mark is written. */
+  readonly areKept: boolean
   /** The first statement of the transaction of group `number`. False: the group was committed before. */
   readonly claim: (number: number, now: Date) => Effect.Effect<boolean, SqlError>
 }
 
-const none: CommitMarks = { claim: () => Effect.succeed(true) }
+const none: CommitMarks = { areKept: false, claim: () => Effect.succeed(true) }
 
 /** Forgets servers that are gone; those that are not write their row anew. */
 const forget = (sql: SqlClient, now: number) =>
@@ -33,6 +35,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.ignore(forget(sql, now), { log: "Warn" })
   const serverId = randomUUID()
   return {
+    areKept: true,
     claim: (number, now) =>
       Effect.map(
         sql`

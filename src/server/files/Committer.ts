@@ -40,6 +40,7 @@ import { Coherence } from "../caches/Coherence.ts"
 import { contentOf, fileOf } from "../caches/tags.ts"
 import { databaseRefusal } from "../Database.ts"
 import * as Patience from "../database/Patience.ts"
+import * as Pipeline from "../database/Pipeline.ts"
 import { FeedRepo } from "../feed/FeedRepo.ts"
 import { Metrics } from "../metrics/Metrics.ts"
 import { ServerConfig } from "../ServerConfig.ts"
@@ -113,6 +114,7 @@ export class Committer extends Context.Service<Committer, {
       const grace = yield* GracePeriods
       const feed = yield* FeedRepo
       const settings = yield* ServerConfig
+      const pipeline = yield* Effect.orDie(Pipeline.make)
       const repo = ChangeRepo.make(sql, settings)
       const marks = yield* CommitMarks.make(sql, settings.databaseUrl, yield* Clock.currentTimeMillis)
       const patiently = Patience.make(settings.databaseUrl)
@@ -132,10 +134,14 @@ export class Committer extends Context.Service<Committer, {
             ownerIds.add(slot.ownerId)
           }
         }
-        const owners = new Map((yield* repo.lockOwners([...ownerIds])).map((owner) => [owner.userId, owner]))
-        const files = new Map<string, ChangeRepo.LockedSlot>()
         const queries = slots.map(({ change, slot }) => ({ ...slot, callerId: change.caller.userId }))
-        for (const locked of yield* repo.lockFiles(queries, now)) {
+        const uploads = group.flatMap(({ change }) => change._tag === "Store" && change.upload ? [change.upload] : [])
+        const lockedOwners = yield* pipeline.send(repo.lockOwners([...ownerIds]))
+        const lockedFiles = yield* pipeline.send(repo.lockFiles(queries, now))
+        const lockedUploads = uploads.length > 0 ? yield* pipeline.send(repo.lockUploads(uploads)) : undefined
+        const owners = new Map((yield* Fiber.join(lockedOwners)).map((owner) => [owner.userId, owner]))
+        const files = new Map<string, ChangeRepo.LockedSlot>()
+        for (const locked of yield* Fiber.join(lockedFiles)) {
           const slot = slots[locked.item]
           if (slot !== undefined) files.set(keyOf(slot.slot), locked)
         }
@@ -179,7 +185,6 @@ export class Committer extends Context.Service<Committer, {
           }
         }
 
-        const uploads = group.flatMap(({ change }) => change._tag === "Store" && change.upload ? [change.upload] : [])
         return {
           owners,
           placeOf: (change, slot) => {
@@ -197,15 +202,22 @@ export class Committer extends Context.Service<Committer, {
           versionOf: (change) => restored.get(change),
           deletedFile: (change) => deleted.get(change),
           overlapped: (change) => overlapped.get(change) ?? [],
-          outcomes: uploads.length > 0 ? yield* repo.lockUploads(uploads) : new Map()
+          outcomes: lockedUploads === undefined ? new Map() : yield* Fiber.join(lockedUploads)
         }
       })
 
-      /** One transaction; the answer of every member. */
-      const transact = Effect.fnUntraced(function*(group: ReadonlyArray<Member>) {
-        const millis = yield* Clock.currentTimeMillis
-        const now = new Date(millis)
-        const locked = yield* lock(group, now)
+      interface Decided {
+        readonly answers: ReadonlyArray<Result.Result<Written, Refusal>>
+        readonly tags: ReadonlyArray<string>
+        readonly isRepeated: boolean
+      }
+
+      /** Decides on what was read and locked, and writes; the answer of every member. */
+      const decide = Effect.fnUntraced(function*(
+        group: ReadonlyArray<Member>,
+        locked: Effect.Success<ReturnType<typeof lock>>,
+        millis: number
+      ): Effect.fn.Return<Decided, SqlError> {
         const plan = new Plan()
         /** What was committed before counts for other servers too, although nothing changes now. */
         let isRepeated = false
@@ -226,8 +238,10 @@ export class Committer extends Context.Service<Committer, {
             return outcome
           })
         })
-        yield* repo.write(plan, now, plan.changes.length === 0 ? undefined : feed.added(plan.changes, now))
-        yield* feed.publish(plan.changes)
+        const now = new Date(millis)
+        const added = plan.changes.length === 0 ? undefined : feed.added(plan.changes, now)
+        yield* repo.write(plan, now, added, pipeline.send)
+        if (plan.changes.length > 0) yield* pipeline.send(feed.publish(plan.changes))
         return { answers, tags: tagsOf(plan), isRepeated }
       })
 
@@ -237,15 +251,25 @@ export class Committer extends Context.Service<Committer, {
       const carryOut = Effect.fnUntraced(function*(group: ReadonlyArray<Member>) {
         const number = ++groups
         /** Of the last attempt that got as far as to its commit. */
-        let decided: Effect.Success<ReturnType<typeof transact>> | undefined
+        let decided: Decided | undefined
         const attempt = Effect.gen(function*() {
-          const isNew = yield* marks.claim(number, new Date(yield* Clock.currentTimeMillis))
-          if (isNew) decided = undefined
-          const { answers, isRepeated, tags } = decided ??= yield* transact(group)
+          const millis = yield* Clock.currentTimeMillis
+          const now = new Date(millis)
+          // A mark without a transaction would say of changes that were never made that they were.
+          if (marks.areKept) yield* pipeline.begun
+          const claimed = yield* pipeline.send(marks.claim(number, now))
+          const locked = yield* lock(group, now)
+          yield* pipeline.begun
+          if (yield* Fiber.join(claimed)) decided = undefined
+          const { answers, isRepeated, tags } = decided ??= yield* decide(group, locked, millis)
           // Said again when it is not known whether it was heard.
-          return { answers, round: tags.length > 0 || isRepeated ? yield* coherence.changed(tags) : undefined }
+          const told = tags.length > 0 || isRepeated ? yield* pipeline.send(coherence.changed(tags)) : undefined
+          return { answers, told }
         })
-        return yield* Effect.mapError(patiently(sql.withTransaction(attempt)), databaseRefusal)
+        const committed = Effect.flatMap(pipeline.transaction(attempt), ({ answers, told }) =>
+          // Answered by now, as all that was sent.
+          Effect.map(told === undefined ? Effect.undefined : Fiber.join(told), (round) => ({ answers, round })))
+        return yield* Effect.mapError(patiently(committed), databaseRefusal)
       })
 
       const settle = ({ settle, ticket }: Member, exit: Exit.Exit<Written, Refusal>): void => {
