@@ -1,6 +1,10 @@
-/** A `fip serve` of its own in a temporary folder, and `fip connect` against it: real processes, as a user runs them. */
+/**
+ * A `fip serve` of its own in a temporary folder, and `fip connect` against it: real processes, as a user runs them who
+ * has logged in once (`fip login`), as those of ssh have their keys.
+ */
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync } from "node:fs"
+import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { command } from "./Timing.ts"
@@ -53,7 +57,12 @@ export const startFip = async (folder: string, flags: ReadonlyArray<string> = []
     { stdio: ["ignore", "pipe", "inherit"] }
   )
   const port = await ready(child)
-  const env = { FIP_USERNAME: USER, FIP_PASSWORD: PASSWORD }
+  const env = {
+    FIP_USERNAME: USER,
+    XDG_CONFIG_HOME: join(folder, "config"),
+    XDG_STATE_HOME: join(folder, "state")
+  }
+  const withPassword = { ...env, FIP_PASSWORD: PASSWORD }
   const connect = (by: number) => [
     ...profiled("client"),
     program(),
@@ -72,11 +81,22 @@ export const startFip = async (folder: string, flags: ReadonlyArray<string> = []
     child.kill()
     throw cause
   }
+  /** The addresses that a session is kept for. */
+  const known = new Set<number>()
+  const login = async (by: number): Promise<void> => {
+    if (known.has(by)) return
+    known.add(by)
+    await mkdir(env.XDG_STATE_HOME, { recursive: true, mode: 0o700 })
+    const words = [program(), "login", `${USER}@127.0.0.1:${by}`, "--known-hosts", join(folder, "known_hosts")]
+    await command(process.execPath, words, { env: withPassword })
+  }
   return {
     pid: child.pid ?? 0,
     port,
-    shell: (lines, by = port, flags = []) =>
-      command(process.execPath, [...connect(by), ...flags], { env, input: `${lines.join("\n")}\n` }),
+    shell: async (lines, by = port, flags = []) => {
+      await login(by)
+      return command(process.execPath, [...connect(by), ...flags], { env, input: `${lines.join("\n")}\n` })
+    },
     stop: () =>
       new Promise((resolve) => {
         child.on("close", () => resolve())

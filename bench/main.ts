@@ -83,7 +83,7 @@ const report = [
   "# Benchmarks",
   `Made by \`npm run bench -- ${
     names.join(" ")
-  } --rounds ${values.rounds} --write\`: whole processes on loopback, taken in turns after one warm-up each; the median counts, and the ratios, not the single figures. FIP syncs every write and proves a SHA-256 on both ends; its peers do neither.`,
+  } --rounds ${values.rounds} --write\`: whole processes on loopback, taken in turns after one warm-up each; the median counts, and the ratios, not the single figures. FIP syncs every write and proves a SHA-256 on both ends; its peers do neither. It has the session that \`fip login\` keeps, they have a key.`,
   `${new Date().toISOString().slice(0, 10)}, ${platform()} ${release()} ${arch()}, ${cpus().length} × ${
     cpus()[0]?.model ?? "?"
   }, ${(totalmem() / 1024 ** 3).toFixed(0)} GiB; Node ${process.version}; ${await version(

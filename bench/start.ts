@@ -94,6 +94,12 @@ export const start = async (folder: string, rounds: number): Promise<string> => 
   const server = `${USER}@127.0.0.1:${fip.port}`
   const oneLine = (...words: ReadonlyArray<string>) =>
     command(process.execPath, [program(), ...words, "--known-hosts", join(folder, "known_hosts")], { env: own })
+  const withLogin = (...words: ReadonlyArray<string>) =>
+    command(
+      process.execPath,
+      [program(), "connect", "127.0.0.1", String(fip.port), "--known-hosts", join(folder, "known_hosts"), ...words],
+      { env: { FIP_USERNAME: USER, FIP_PASSWORD: PASSWORD } }
+    )
   try {
     await command(process.execPath, [program(), "login", server, "--known-hosts", join(folder, "known_hosts")], {
       env: { ...own, FIP_PASSWORD: PASSWORD }
@@ -107,7 +113,7 @@ export const start = async (folder: string, rounds: number): Promise<string> => 
       {
         name: "`fip connect -- LIST`, with a login",
         servers: [fip.pid],
-        run: async () => void await fip.shell(["LIST"])
+        run: async () => void await withLogin("--", "LIST")
       },
       ...sftp === undefined
         ? []

@@ -40,7 +40,14 @@ export const make: Effect.Effect<Pipeline, SqlError, Scope.Scope | SqlClient | P
   function*() {
     const { transactionService } = yield* SqlClient
     const { config } = yield* PgClient.PgClient
-    const pool = yield* PgPool.make({ ...config, multiplex: true, minConnections: 1, maxConnections: 1 })
+    // Opened by the first transaction, and again when it broke.
+    const pool = yield* PgPool.make({
+      ...config,
+      multiplex: true,
+      minConnections: 0,
+      maxConnections: 1,
+      idleTimeout: "10 minutes"
+    })
     // A statement that the server has forgotten (its plan, say, after a migration by a newer one) is sent again by the
     // client: behind a COMMIT it would be done without a transaction. The embedded engine forgets none.
     const isOurs = config.stream !== undefined
