@@ -58,7 +58,7 @@ import { SegmentStore } from "./SegmentStore.ts"
 const MAX_GATHERING_MILLIS = 5
 
 /** Changes in one transaction. */
-const GROUP_SIZE = 256
+const GROUP_SIZE = 512
 
 interface Member {
   readonly change: Change
