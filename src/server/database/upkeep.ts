@@ -11,7 +11,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import { ServerConfig } from "../ServerConfig.ts"
 import { background } from "../ShutdownCoordinator.ts"
 
-const LOOK_EVERY = Duration.minutes(5)
+const LOOK_EVERY = Duration.minutes(1)
 
 /** Dead rows from which on a table is vacuumed: so many, and so many for each that is alive. */
 const LEAST_DEAD = 1000
