@@ -2,8 +2,8 @@
  * What answers PostgreSQL's protocol without a socket: the embedded engine, in this thread or in one of its own
  * (BackendThread.ts).
  *
- * There is one backend behind all connections. The client holds one at a time; when it opens another after the first
- * broke, what that one left (a transaction, prepared statements, listeners) is swept away first.
+ * It has one session, which all clients share (EngineHub.ts). When one begins anew after the engine stopped, what the last
+ * one left (a transaction, prepared statements, listeners) is swept away first.
  */
 import type { PGlite } from "@electric-sql/pglite"
 

@@ -11,7 +11,7 @@ import { Result } from "effect"
 
 const INT8_BYTES = 8
 
-/** Half of a bigint. */
+/** What the upper half of a bigint counts. */
 const HALF = 2 ** 32
 
 // Thousands of them go with every group of changes: no view, and nothing that would have to be collected.
